@@ -1,0 +1,1 @@
+"""Cyborg manages hardware accelerators for an OpenStack cloud."""

@@ -1,0 +1,154 @@
+"""How a conductor calls an agent."""
+
+from typing import Any
+
+from oslo_config import cfg
+import oslo_messaging as messaging
+
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import rpc
+from cyborg.context import RequestContext
+from cyborg.objects import base
+
+CONF = cfg.CONF
+
+# 1.0: fpga_program, create_vgpu_mdev, remove_vgpu_mdev
+# 1.1: program, prepare_handle, cleanup_handle, device_get_stats,
+#      device_update
+VERSION = "1.1"
+
+
+class AgentAPI:
+    """The signatures of an agent's work; every call names the host.
+
+    :param rpc_host: ``hosts.rpc_host``, the agent's name on the bus
+    """
+
+    def __init__(self) -> None:
+        self._client = rpc.get_client(
+            messaging.Target(topic=constants.AGENT_TOPIC, version=VERSION),
+            base.CyborgObjectSerializer(),
+            None,
+        )
+
+    def _call(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        method: str,
+        timeout: float,
+        version: str = VERSION,
+        **kwargs: Any,
+    ) -> Any:
+        client = self._client.prepare(
+            server=rpc_host,
+            version=version,
+            timeout=timeout,
+            call_monitor_timeout=min(timeout, CONF.rpc_response_timeout),
+        )
+        try:
+            return client.call(context, method, **kwargs)
+        except (
+            messaging.MessagingTimeout,
+            messaging.MessageDeliveryFailure,
+        ) as error:
+            raise exception.AgentNotResponding(host=rpc_host) from error
+
+    def program(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        job_uuid: str,
+        controlpath_id: dict[str, Any],
+        image: dict[str, Any],
+        driver_name: str,
+        timeout: float,
+    ) -> dict[str, Any]:
+        """Load an image; repeating it with the same job is harmless.
+
+        :param controlpath_id: ``{"cpid_type", "cpid_info": {...}}``
+        :param image: ``{"id", "size", "hash_algo", "hash_value"}``
+        :param driver_name: the deployable's ``driver_name``
+        :returns: ``{"code": 0..3, "detail": text}``; 0 done, 1 failed, 2 no
+            such device, 3 image not to be had
+        """
+        return self._call(
+            context,
+            rpc_host,
+            "program",
+            timeout,
+            job_uuid=job_uuid,
+            controlpath_id=controlpath_id,
+            image=image,
+            driver_name=driver_name,
+        )
+
+    def prepare_handle(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        handle: dict[str, Any],
+        timeout: float,
+    ) -> None:
+        """Make ready what a guest is to be given; "there already" is success.
+
+        :param handle: ``{"uuid", "attach_type", "attach_info": {...}}``
+        """
+        self._call(
+            context, rpc_host, "prepare_handle", timeout, handle=handle
+        )
+
+    def cleanup_handle(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        handle: dict[str, Any],
+        timeout: float,
+    ) -> None:
+        """Undo :meth:`prepare_handle`; "gone already" is success."""
+        self._call(
+            context, rpc_host, "cleanup_handle", timeout, handle=handle
+        )
+
+    def device_get_stats(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        controlpath_id: dict[str, Any],
+        driver: str,
+    ) -> dict[str, Any]:
+        """Return what the driver measures now.
+
+        :param driver: entry point name
+        """
+        return self._call(
+            context,
+            rpc_host,
+            "device_get_stats",
+            CONF.rpc_response_timeout,
+            controlpath_id=controlpath_id,
+            driver=driver,
+        )
+
+    def device_update(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        job_uuid: str,
+        controlpath_id: dict[str, Any],
+        image: dict[str, Any],
+        driver: str,
+        timeout: float,
+    ) -> dict[str, Any]:
+        """Load firmware; answers like :meth:`program`."""
+        return self._call(
+            context,
+            rpc_host,
+            "device_update",
+            timeout,
+            job_uuid=job_uuid,
+            controlpath_id=controlpath_id,
+            image=image,
+            driver=driver,
+        )

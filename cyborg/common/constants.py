@@ -1,0 +1,106 @@
+"""Sets of values that the database, the objects and the API share.
+
+Each set is written once, here. Order matters where a set is stored as a
+database enumeration: new labels go to the end.
+"""
+
+import enum
+
+
+class DeviceType(enum.StrEnum):
+    """What a card is; ``devices.type``."""
+
+    GPU = "GPU"
+    FPGA = "FPGA"
+    AICHIP = "AICHIP"
+    QAT = "QAT"
+    NIC = "NIC"
+    SSD = "SSD"
+    PMEM = "PMEM"
+
+
+class DeviceStatus(enum.StrEnum):
+    """Whether the operator lets the scheduler use a card."""
+
+    ENABLED = "enabled"
+    MAINTAINING = "maintaining"
+
+
+class AttachHandleType(enum.StrEnum):
+    """How a guest is given a handle."""
+
+    PCI = "PCI"
+    MDEV = "MDEV"
+    TEST_PCI = "TEST_PCI"
+    PMEM = "PMEM"
+
+
+class ControlPathIDType(enum.StrEnum):
+    """How the host addresses a card it manages."""
+
+    PCI = "PCI"
+    PMEM = "PMEM"
+
+
+class AttributeOrigin(enum.StrEnum):
+    """Who made an attribute; a report only replaces what drivers made."""
+
+    DRIVER = "driver"
+    API = "api"
+    BIND = "bind"
+
+
+class JobKind(enum.StrEnum):
+    """Durable work on a host; ``jobs.kind``."""
+
+    BIND = "bind"
+    CLEANUP = "cleanup"
+    PROGRAM = "program"
+    FIRMWARE = "firmware"
+
+
+class NovaEventStatus(enum.StrEnum):
+    """Status of an ``accelerator-request-bound`` event."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+ATTR_RESOURCE_CLASS = "rc"
+ATTR_TRAIT_PREFIX = "trait"
+
+OWNER_TRAIT = "OWNER_CYBORG"
+FUNCTION_TRAIT_PREFIX = "CUSTOM_FPGA_FUNCTION_ID"
+
+RC_FPGA = "FPGA"
+RC_PGPU = "PGPU"
+RC_VGPU = "VGPU"
+RC_QAT = "CUSTOM_QAT"
+RC_NIC = "CUSTOM_NIC"
+RC_SSD = "CUSTOM_SSD"
+RC_PCI = "CUSTOM_PCI"
+RC_AICHIP = "CUSTOM_AICHIP"
+RC_PMEM_PREFIX = "CUSTOM_PMEM_NAMESPACE_"
+
+# Resource classes Placement knows without being told.
+STANDARD_RESOURCE_CLASSES = (RC_FPGA, RC_PGPU, RC_VGPU)
+
+# A group with this trait asks for two handles per FPGA: management and user.
+XILINX_TRAIT = "CUSTOM_FPGA_XILINX"
+
+GROUP_RESOURCES = "resources:"
+GROUP_TRAIT = "trait:"
+GROUP_ACCEL = "accel:"
+ACCEL_BITSTREAM_ID = "accel:bitstream_id"
+ACCEL_FUNCTION_ID = "accel:function_id"
+ACCEL_BITSTREAM_NAME = "accel:bitstream_name"
+ACCEL_FUNCTION_NAME = "accel:function_name"
+ACCEL_IMAGE_KEYS = (
+    ACCEL_BITSTREAM_ID,
+    ACCEL_FUNCTION_ID,
+    ACCEL_BITSTREAM_NAME,
+    ACCEL_FUNCTION_NAME,
+)
+
+CONDUCTOR_TOPIC = "cyborg-conductor"
+AGENT_TOPIC = "cyborg-agent"

@@ -1,0 +1,84 @@
+"""The message bus: one transport per process, clients and servers."""
+
+import threading
+from typing import Any
+
+from oslo_config import cfg
+import oslo_messaging as messaging
+
+from cyborg import context as cyborg_context
+
+CONF = cfg.CONF
+EXCHANGE = "cyborg"
+
+_lock = threading.Lock()
+_transport: Any = None
+
+
+class ContextSerializer(messaging.Serializer):
+    """Carries the caller's identity as a dict; a token never travels."""
+
+    def __init__(self, base: Any) -> None:
+        self._base = base
+
+    def serialize_entity(self, context: Any, entity: Any) -> Any:
+        return self._base.serialize_entity(context, entity)
+
+    def deserialize_entity(self, context: Any, entity: Any) -> Any:
+        return self._base.deserialize_entity(context, entity)
+
+    def serialize_context(self, context: Any) -> dict[str, Any]:
+        return dict(context.to_dict())
+
+    def deserialize_context(
+        self, context: dict[str, Any]
+    ) -> cyborg_context.RequestContext:
+        return cyborg_context.RequestContext.from_dict(context)
+
+
+def set_defaults() -> None:
+    """Set the control exchange before the configuration is read."""
+    messaging.set_transport_defaults(EXCHANGE)
+
+
+def get_transport() -> Any:
+    """Return the process's transport, connected on first use."""
+    global _transport
+    with _lock:
+        if _transport is None:
+            # Exceptions of this package cross the wire as what they are.
+            _transport = messaging.get_rpc_transport(
+                CONF, allowed_remote_exmods=["cyborg.common.exception"]
+            )
+        return _transport
+
+
+def cleanup() -> None:
+    """Close the transport. For tests and forks."""
+    global _transport
+    with _lock:
+        if _transport is not None:
+            _transport.cleanup()
+        _transport = None
+
+
+def get_client(target: Any, serializer: Any, version_cap: str | None) -> Any:
+    """Return a client of the peer that ``target`` names."""
+    return messaging.get_rpc_client(
+        get_transport(),
+        target,
+        version_cap=version_cap,
+        serializer=ContextSerializer(serializer),
+    )
+
+
+def get_server(target: Any, endpoints: list[Any], serializer: Any) -> Any:
+    """Return a server, not started, with a thread per running call."""
+    return messaging.get_rpc_server(
+        get_transport(),
+        target,
+        endpoints,
+        executor="threading",
+        serializer=ContextSerializer(serializer),
+        access_policy=messaging.DefaultRPCAccessPolicy,
+    )

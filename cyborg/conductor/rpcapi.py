@@ -1,0 +1,383 @@
+"""How the API and the agents call a conductor.
+
+One interface, reached in two ways chosen by ``[conductor] mode``: over the
+message bus, or in the calling process. Either way a method of
+:class:`cyborg.conductor.manager.ConductorManager` of the same name runs with
+the same arguments, and its errors arrive as the same classes.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from oslo_config import cfg
+import oslo_messaging as messaging
+
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import rpc
+from cyborg.context import RequestContext
+from cyborg.objects import base
+
+CONF = cfg.CONF
+
+# 1.0: report_data, device_profile_create/delete, arq_create,
+#      arq_delete_by_uuid, arq_delete_by_instance_uuid, arq_apply_patch
+# 1.1: everything else; report_data takes rpc_host, digest and drivers
+VERSION = "1.1"
+
+Call = Callable[..., Any]
+
+
+def _call_remote(
+    client: Any, context: RequestContext, method: str, **kwargs: Any
+) -> Any:
+    timeout = kwargs.pop("timeout", None)
+    if timeout is not None:
+        # The answer may take long; the server's heartbeats show it is alive.
+        client = client.prepare(
+            timeout=timeout,
+            call_monitor_timeout=CONF.rpc_response_timeout,
+        )
+    try:
+        return client.call(context, method, **kwargs)
+    except messaging.MessagingTimeout as error:
+        raise exception.ConductorUnavailable() from error
+    except messaging.MessageDeliveryFailure as error:
+        raise exception.ConductorUnavailable() from error
+
+
+def _call_local(
+    manager: Any, context: RequestContext, method: str, **kwargs: Any
+) -> Any:
+    kwargs.pop("timeout", None)
+    return getattr(manager, method)(context, **kwargs)
+
+
+class ConductorAPI:
+    """The signatures of the conductor's use cases."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    # -- agents
+
+    def agent_register(
+        self, context: RequestContext, names: list[str], rpc_host: str
+    ) -> dict[str, Any]:
+        """Find the provider name of a host.
+
+        :param names: candidates, in order
+        :returns: ``{"hostname": name or None}``
+        """
+        return self._call(
+            context, "agent_register", names=names, rpc_host=rpc_host
+        )
+
+    def report_heartbeat(
+        self,
+        context: RequestContext,
+        hostname: str,
+        rpc_host: str,
+        digest: str | None,
+    ) -> dict[str, Any]:
+        """Say that a host is alive and its hardware unchanged.
+
+        :returns: ``{"need_full_report": bool}``
+        """
+        return self._call(
+            context,
+            "report_heartbeat",
+            hostname=hostname,
+            rpc_host=rpc_host,
+            digest=digest,
+        )
+
+    def report_data(
+        self,
+        context: RequestContext,
+        hostname: str,
+        driver_device_list: list[Any],
+        rpc_host: str,
+        digest: str,
+        drivers: list[dict[str, Any]],
+    ) -> None:
+        """Report everything a host has.
+
+        :param drivers: ``{"name", "complete", "error", "capabilities",
+            "cpids"}`` for each driver: entry point name, whether it saw all
+            it has, what went wrong, names of its optional interfaces, and
+            the ``cpid_info`` texts of its devices
+        """
+        return self._call(
+            context,
+            "report_data",
+            hostname=hostname,
+            driver_device_list=driver_device_list,
+            rpc_host=rpc_host,
+            digest=digest,
+            drivers=drivers,
+            timeout=max(300, CONF.rpc_response_timeout),
+        )
+
+    # -- device profiles
+
+    def device_profiles_create(
+        self, context: RequestContext, profiles: list[dict[str, Any]]
+    ) -> list[Any]:
+        """Store validated profiles, all or none.
+
+        :param profiles: ``{"uuid" or None, "name", "description", "groups"}``
+        :returns: list of :class:`cyborg.objects.device_profile.DeviceProfile`
+        :raises DeviceProfileExists: if a name or uuid is taken
+        """
+        return self._call(context, "device_profiles_create", profiles=profiles)
+
+    def device_profile_update(
+        self, context: RequestContext, uuid: str, values: dict[str, Any]
+    ) -> Any:
+        """Change name, description or groups of a profile.
+
+        :raises DeviceProfileNotFound: no such profile
+        :raises DeviceProfileInUse: ARQs were made from it
+        :raises DeviceProfileExists: the new name is taken
+        """
+        return self._call(
+            context, "device_profile_update", uuid=uuid, values=values
+        )
+
+    def device_profiles_delete(
+        self, context: RequestContext, names: list[str]
+    ) -> None:
+        """Delete profiles by uuid or name, all or none.
+
+        :raises DeviceProfileNotFound: naming every one that is missing
+        :raises DeviceProfileInUse: ARQs were made from one of them
+        """
+        return self._call(context, "device_profiles_delete", names=names)
+
+    # -- accelerator requests
+
+    def arqs_create(
+        self, context: RequestContext, devprof_uuid: str, project_id: str
+    ) -> list[Any]:
+        """Create the ARQs of a profile in one transaction.
+
+        :returns: list of :class:`cyborg.objects.arq.ARQ`, in group order
+        :raises DeviceProfileNotFound: no such profile
+        :raises QuotaExceeded: the project has too many
+        """
+        return self._call(
+            context,
+            "arqs_create",
+            devprof_uuid=devprof_uuid,
+            project_id=project_id,
+        )
+
+    def arqs_bind(
+        self,
+        context: RequestContext,
+        bindings: list[dict[str, Any]],
+        scope: str | None,
+    ) -> None:
+        """Bind ARQs, all or none; see :mod:`cyborg.conductor.binding`.
+
+        :param bindings: ``{"uuid", "hostname", "device_rp_uuid",
+            "instance_uuid"}`` each, and ``"project_id"`` where an
+            administrator says whose it is
+        :param scope: project whose ARQs the caller may touch; None = all
+        """
+        return self._call(
+            context, "arqs_bind", bindings=bindings, scope=scope
+        )
+
+    def arqs_unbind(
+        self, context: RequestContext, uuids: list[str], scope: str | None
+    ) -> None:
+        """Give back what the ARQs hold; they can be bound again.
+
+        :raises ARQNotFound: naming every one that is missing, and nothing is
+            changed
+        """
+        return self._call(context, "arqs_unbind", uuids=uuids, scope=scope)
+
+    def arqs_delete(
+        self,
+        context: RequestContext,
+        uuids: list[str] | None = None,
+        instance: str | None = None,
+        scope: str | None = None,
+    ) -> None:
+        """Delete ARQs by uuid, or all of an instance.
+
+        :raises ARQNotFound: naming the uuids that are missing, after the
+            others were deleted
+        :raises ServiceTokenRequired: one of ``uuids`` has an instance and no
+            service token came along; nothing is deleted
+        """
+        return self._call(
+            context,
+            "arqs_delete",
+            uuids=uuids,
+            instance=instance,
+            scope=scope,
+        )
+
+    # -- devices and deployables
+
+    def device_set_status(
+        self,
+        context: RequestContext,
+        uuid: str,
+        status: str,
+        reason: str | None = None,
+    ) -> None:
+        """Enable a device, or fence it off in Placement.
+
+        :raises DeviceNotFound: no such device
+        :raises ResourceClassMissing: a deployable has no resource class;
+            nothing is changed
+        :raises PlacementUnavailable: the status is stored and Placement will
+            be told later
+        """
+        return self._call(
+            context,
+            "device_set_status",
+            uuid=uuid,
+            status=status,
+            reason=reason,
+        )
+
+    def device_update(
+        self, context: RequestContext, uuid: str, image: str
+    ) -> None:
+        """Queue a firmware update.
+
+        :raises DeviceNotFound: no such device
+        :raises NotUpdatable: its driver has no ``update()``
+        :raises DeviceInUse: an ARQ is bound to it
+        """
+        return self._call(context, "device_update", uuid=uuid, image=image)
+
+    def device_get_stats(
+        self, context: RequestContext, uuid: str
+    ) -> dict[str, Any]:
+        """Return ``{"device": {...}}``, what the driver measures now.
+
+        :raises DeviceNotFound: no such device
+        :raises AgentNotResponding: the agent is silent or down
+        """
+        return self._call(context, "device_get_stats", uuid=uuid)
+
+    def deployable_program(
+        self, context: RequestContext, uuid: str, image: str, wait: bool
+    ) -> None:
+        """Load a bitstream.
+
+        :param wait: return when it is done; otherwise when it is queued
+        :raises DeployableNotFound: no such deployable
+        :raises NotProgrammable: not an FPGA, or its driver cannot
+        :raises DeployableInUse: an ARQ is bound to it
+        :raises ImageNotFound: no such image
+        :raises ProgrammingFailed: the driver said no (``wait``)
+        :raises AgentNotResponding: no answer within ``program_timeout``;
+            the work goes on
+        """
+        return self._call(
+            context,
+            "deployable_program",
+            uuid=uuid,
+            image=image,
+            wait=wait,
+            timeout=CONF.program_timeout + CONF.bind_timeout + 30
+            if wait
+            else None,
+        )
+
+    # -- attributes
+
+    def attributes_create(
+        self,
+        context: RequestContext,
+        deployable_uuid: str,
+        attributes: list[dict[str, Any]],
+        unique_keys: bool = False,
+    ) -> list[Any]:
+        """Add attributes that reports leave alone.
+
+        :param attributes: ``{"key", "value"}`` and optionally ``"uuid"``
+        :param unique_keys: refuse a key the deployable has already
+        :returns: list of :class:`cyborg.objects.device.Attribute`
+        :raises DeployableNotFound: no such deployable
+        :raises DuplicateUUID: a uuid is taken
+        :raises AttributeExists: a key is taken (``unique_keys``)
+        """
+        return self._call(
+            context,
+            "attributes_create",
+            deployable_uuid=deployable_uuid,
+            attributes=attributes,
+            unique_keys=unique_keys,
+        )
+
+    def attribute_update(
+        self, context: RequestContext, uuid: str, value: str
+    ) -> None:
+        """Give an attribute another value.
+
+        :raises AttributeNotFound: no such attribute
+        """
+        return self._call(context, "attribute_update", uuid=uuid, value=value)
+
+    def attributes_delete(
+        self,
+        context: RequestContext,
+        uuids: list[str] | None = None,
+        deployable_uuid: str | None = None,
+    ) -> None:
+        """Delete attributes by uuid, or all of a deployable.
+
+        :raises AttributeNotFound: naming every one that is missing; nothing
+            is deleted
+        """
+        return self._call(
+            context,
+            "attributes_delete",
+            uuids=uuids,
+            deployable_uuid=deployable_uuid,
+        )
+
+    # -- services
+
+    def service_update(
+        self, context: RequestContext, uuid: str, forced_down: bool
+    ) -> None:
+        """Force a host down, fencing its devices off, or lift that.
+
+        :raises ServiceNotFound: no such service
+        :raises Conflict: it is a conductor
+        """
+        return self._call(
+            context, "service_update", uuid=uuid, forced_down=forced_down
+        )
+
+    def placement_sync(
+        self, context: RequestContext, hostname: str | None = None
+    ) -> None:
+        """Have the providers of a host, or of all, compared and repaired."""
+        return self._call(context, "placement_sync", hostname=hostname)
+
+
+def remote(version_cap: str | None = None) -> ConductorAPI:
+    """Return the interface over the message bus."""
+    client = rpc.get_client(
+        messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=VERSION),
+        base.CyborgObjectSerializer(),
+        version_cap,
+    )
+    return ConductorAPI(functools.partial(_call_remote, client))
+
+
+def local(manager: Any) -> ConductorAPI:
+    """Return the interface to a conductor in this process."""
+    return ConductorAPI(functools.partial(_call_local, manager))

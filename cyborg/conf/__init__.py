@@ -1,0 +1,36 @@
+"""Configuration options, one module per group.
+
+Importing this package registers every option on ``oslo_config.cfg.CONF``;
+code reads them inside functions as ``CONF.group.name``.
+"""
+
+from oslo_config import cfg
+
+from cyborg.conf import agent
+from cyborg.conf import api
+from cyborg.conf import conductor
+from cyborg.conf import database
+from cyborg.conf import default
+from cyborg.conf import devices
+from cyborg.conf import keystone
+from cyborg.conf import peers
+from cyborg.conf import quota
+from cyborg.conf import upgrade_levels
+
+CONF = cfg.CONF
+
+MODULES = (
+    default,
+    api,
+    agent,
+    conductor,
+    database,
+    devices,
+    keystone,
+    peers,
+    quota,
+    upgrade_levels,
+)
+
+for _module in MODULES:
+    _module.register_opts(CONF)

@@ -1,0 +1,81 @@
+"""Options of cyborg-agent, group [agent]."""
+
+import socket
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup("agent", title="cyborg-agent")
+
+OPTS = [
+    cfg.ListOpt(
+        "enabled_drivers",
+        default=["fake_driver"],
+        help="""
+Drivers to load, by their name in the entry point group
+``cyborg.accelerator.driver``. Where two drivers claim the same card, the one
+named first gets it. An empty list reports nothing and removes nothing.
+""",
+    ),
+    cfg.IntOpt(
+        "resource_provider_startup_retries",
+        default=3,
+        min=0,
+        help="""
+How often, at start, the look-up of this host's resource provider is
+repeated, with pauses of 1, 2, 4 ... seconds. After that it is tried once
+every ``periodic_interval``.
+""",
+    ),
+    cfg.StrOpt(
+        "resource_provider_name",
+        default=socket.getfqdn(),
+        sample_default="<fully qualified host name>",
+        help="""
+Name of this host's resource provider in Placement: the hypervisor hostname
+that nova-compute reports, normally the fully qualified host name. If no
+provider has it, ``[DEFAULT] host`` is tried.
+""",
+    ),
+    cfg.IntOpt(
+        "heartbeat_interval",
+        default=60,
+        min=0,
+        help="""
+Seconds after which an agent that has sent nothing says that it is alive. 0
+means only after a discovery.
+""",
+    ),
+    cfg.StrOpt(
+        "filesystem_root",
+        default="/",
+        advanced=True,
+        help="""
+Directory that drivers take for the root of the file system when they read
+hardware. Another value than ``/`` is for tests on recorded machines.
+""",
+    ),
+    cfg.IntOpt(
+        "command_timeout",
+        default=30,
+        min=1,
+        help="Seconds that a program started by a driver may take.",
+    ),
+    cfg.IntOpt(
+        "image_cache_size",
+        default=10240,
+        min=0,
+        help="""
+Most MiB of bitstreams an agent keeps under ``$state_path``, so that an image
+used before need not be fetched again. 0 keeps none.
+""",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts() -> dict[str, list[cfg.Opt]]:
+    return {GROUP.name: OPTS}

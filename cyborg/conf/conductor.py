@@ -1,0 +1,109 @@
+"""Options of cyborg-conductor, group [conductor]."""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup("conductor", title="cyborg-conductor")
+
+OPTS = [
+    cfg.StrOpt(
+        "mode",
+        default="rpc",
+        choices=[
+            ("rpc", "Ask a conductor over the message bus."),
+            ("local", "Run the conductor's code in the calling process."),
+        ],
+        help="""
+How cyborg-api reaches the conductor's code. ``local`` saves a round trip per
+request; the API hosts then need the conductor's credentials for Placement
+and the database, and conductors still have to run for background work.
+""",
+    ),
+    cfg.IntOpt(
+        "job_lease",
+        default=30,
+        min=1,
+        help="""
+Seconds after which work on a host whose conductor died is taken over by
+another conductor.
+""",
+    ),
+    cfg.IntOpt(
+        "service_down_time",
+        default=180,
+        min=1,
+        mutable=True,
+        help="""
+Seconds of silence after which an agent or a conductor is shown as down.
+""",
+    ),
+    cfg.IntOpt(
+        "reconcile_interval",
+        default=3600,
+        min=1,
+        mutable=True,
+        help="""
+Seconds after which a host's resource providers are compared with the
+database again, even if nothing changed.
+""",
+    ),
+    cfg.IntOpt(
+        "removal_grace",
+        default=600,
+        min=0,
+        mutable=True,
+        help="""
+Seconds for which a host has to go on reporting that a device is gone before
+its records are removed.
+""",
+    ),
+    cfg.IntOpt(
+        "orphan_grace",
+        default=3600,
+        min=0,
+        mutable=True,
+        help="""
+Seconds for which an accelerator request has to be without its server, in
+Nova and in Placement, before ``orphan_action`` is taken.
+""",
+    ),
+    cfg.IntOpt(
+        "unbound_arq_max_age",
+        default=86400,
+        min=0,
+        mutable=True,
+        help="""
+Seconds after which an accelerator request that was created and never bound
+counts as left over. 0 means never.
+""",
+    ),
+    cfg.StrOpt(
+        "orphan_action",
+        default="free",
+        mutable=True,
+        choices=[
+            ("free", "Free what it holds and delete it."),
+            ("report", "Only log it."),
+        ],
+        help="What to do with left-over accelerator requests.",
+    ),
+    cfg.IntOpt(
+        "event_expiry",
+        default=300,
+        min=1,
+        mutable=True,
+        help="""
+Seconds for which the conductor goes on telling Nova that an accelerator
+request is bound. Nova's ``[compute] arq_binding_timeout`` is how long it
+waits.
+""",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts() -> dict[str, list[cfg.Opt]]:
+    return {GROUP.name: OPTS}

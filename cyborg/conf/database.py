@@ -1,0 +1,23 @@
+"""Cyborg's additions to oslo.db's group [database]."""
+
+from oslo_config import cfg
+from oslo_db import options as db_options
+
+DEFAULT_CONNECTION = "sqlite:///$state_path/cyborg.sqlite"
+
+OPTS = [
+    cfg.StrOpt(
+        "mysql_engine",
+        default="InnoDB",
+        help="Storage engine of the tables on MySQL and MariaDB.",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    conf.register_opts(OPTS, group="database")
+    db_options.set_defaults(conf, connection=DEFAULT_CONNECTION)
+
+
+def list_opts() -> dict[str, list[cfg.Opt]]:
+    return {"database": OPTS}

@@ -1,0 +1,113 @@
+"""Options of every service, group [DEFAULT]."""
+
+import os
+import socket
+
+from oslo_config import cfg
+
+OPTS = [
+    cfg.HostAddressOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<hostname>",
+        help="""
+Name of this node on the message bus.
+
+An agent also puts it in front of the names of its deployables, so it has to
+be unique in the cloud and stay the same. It need not equal the hypervisor
+hostname; see ``[agent] resource_provider_name`` for that.
+""",
+    ),
+    cfg.IntOpt(
+        "periodic_interval",
+        default=60,
+        min=1,
+        help="""
+Seconds between two discoveries of an agent, and between two runs of a
+conductor's repair tasks.
+""",
+    ),
+    cfg.IntOpt(
+        "thread_pool_size",
+        default=10,
+        min=1,
+        help="""
+How many jobs on hosts (programming, mediated devices) one conductor drives
+at a time.
+""",
+    ),
+    cfg.IntOpt(
+        "bind_timeout",
+        default=60,
+        min=1,
+        mutable=True,
+        help="""
+Seconds a bind may take that needs work on the host. An accelerator request
+that is not bound by then fails, and its handle is given back. Programming
+gets ``program_timeout`` on top.
+""",
+    ),
+    cfg.IntOpt(
+        "program_timeout",
+        default=600,
+        min=1,
+        mutable=True,
+        help="""
+Seconds that programming a bitstream, or updating firmware, may take. Read by
+agents and conductors.
+""",
+    ),
+    cfg.BoolOpt(
+        "fatal_exception_format_errors",
+        default=False,
+        help="Accepted and unused: a wrong error template always raises.",
+    ),
+    cfg.StrOpt(
+        "pybasedir",
+        default=os.path.abspath(
+            os.path.join(os.path.dirname(__file__), "..", "..")
+        ),
+        sample_default="/usr/lib/python/site-packages",
+        help="Directory where the cyborg package is installed.",
+    ),
+    cfg.StrOpt(
+        "bindir",
+        default="$pybasedir/bin",
+        help="Directory where Cyborg's scripts are installed.",
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/cyborg",
+        help="""
+Directory for what a service keeps on disk: the SQLite database if no other
+is configured, an agent's last report, its intent log and image cache.
+""",
+    ),
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=[
+            ("keystone", "Tokens are checked by Keystone."),
+            (
+                "noauth2",
+                "Every request is an administrator's. For trying Cyborg "
+                "out; refused on any address but loopback.",
+            ),
+        ],
+        help="""
+How the API finds out who asks.
+
+With ``noauth2`` a request acts as an administrator of one fixed project with
+a valid service token; the headers ``X-Roles``, ``X-Project-Id`` and
+``X-User-Id``, if sent, say otherwise.
+""",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    conf.register_opts(OPTS)
+
+
+def list_opts() -> dict[str, list[cfg.Opt]]:
+    return {"DEFAULT": OPTS}

@@ -1,0 +1,242 @@
+"""Options of the drivers: which cards to offer, and as what.
+
+The groups ``[vgpu_<type>]`` and ``[<nic type>]`` are named by other options,
+so their drivers register them, with the functions below, once at start.
+"""
+
+from oslo_config import cfg
+
+GPU = cfg.OptGroup("gpu_devices", title="GPU driver")
+NIC = cfg.OptGroup("nic_devices", title="NIC driver")
+PCI = cfg.OptGroup("pci", title="Generic PCI driver")
+PMEM = cfg.OptGroup("pmem_devices", title="Persistent memory driver")
+QAT = cfg.OptGroup("qat_devices", title="QuickAssist driver")
+SPDK = cfg.OptGroup("spdk", title="SPDK drivers")
+
+GPU_OPTS = [
+    cfg.ListOpt(
+        "enabled_vgpu_types",
+        default=[],
+        help="""
+vGPU types to offer, for example ``nvidia-35``. Each has a group
+``[vgpu_<type>]`` whose ``device_addresses`` lists its cards.
+""",
+    ),
+    cfg.BoolOpt(
+        "filter_sriov_vfs",
+        default=False,
+        help="Do not offer SR-IOV virtual functions of a GPU as GPUs.",
+    ),
+    cfg.BoolOpt(
+        "precreate_mdev",
+        default=True,
+        help="""
+Create the mediated device when a request is bound. Nova 34 and later does so
+itself if need be; set this to False to leave it to Nova.
+""",
+    ),
+    cfg.BoolOpt(
+        "vendor_vfio",
+        default=False,
+        help="""
+Offer vGPUs of cards that have no mediated devices but NVIDIA's own VFIO
+framework, as one PCI handle per virtual function. Nova attaches PCI handles
+in managed mode, which takes the function from its driver: switch this on
+only where Nova honours ``managed`` = ``false``.
+""",
+    ),
+]
+
+VGPU_OPTS = [
+    cfg.ListOpt(
+        "device_addresses",
+        default=[],
+        help="PCI addresses of the cards, or their VFs, that use this type.",
+    ),
+]
+
+NIC_OPTS = [
+    cfg.ListOpt(
+        "enabled_nic_types",
+        default=[],
+        help="""
+Names of groups with the mappings of network cards, for example
+``x710_static``.
+""",
+    ),
+]
+
+NIC_TYPE_OPTS = [
+    cfg.ListOpt(
+        "physical_device_mappings",
+        default=[],
+        help="""
+Which physical network the ports of a card belong to, as
+``physnet1:eth2|eth3``.
+""",
+    ),
+    cfg.ListOpt(
+        "function_device_mappings",
+        default=[],
+        help="""
+Which function the ports of a card were loaded with, as ``GTPv1:eth2|eth3``.
+""",
+    ),
+    cfg.ListOpt(
+        "product_ids",
+        default=[],
+        help="""
+Product ids this group is about, in hexadecimal. Empty means every card the
+driver knows.
+""",
+    ),
+]
+
+PCI_OPTS = [
+    cfg.MultiStrOpt(
+        "passthrough_whitelist",
+        default=[],
+        help="""
+PCI devices to offer, as JSON objects or lists of objects with ``vendor_id``,
+``product_id``, ``address`` or ``devname``, for example ``{"vendor_id":
+"1d55", "product_id": "1001"}``. Optional ``type``, ``class`` (resource
+class), ``traits`` (list), ``physical_network`` and ``managed``. May be given
+several times; empty offers nothing.
+""",
+    ),
+    cfg.BoolOpt(
+        "type_from_class",
+        default=False,
+        help="""
+Derive the type of a device from its PCI class instead of calling everything
+a GPU, as earlier releases did.
+""",
+    ),
+]
+
+PMEM_OPTS = [
+    cfg.ListOpt(
+        "pmem_namespaces",
+        default=[],
+        deprecated_opts=[cfg.DeprecatedOpt("pmem_namespaces", group="agent")],
+        help="""
+Namespaces of persistent memory to offer, grouped by a label, as
+``6GB:ns0|ns1|ns2,LARGE:ns3``. They have to exist in mode devdax. Must not
+overlap Nova's option of the same name.
+""",
+    ),
+]
+
+QAT_OPTS = [
+    cfg.ListOpt(
+        "product_ids",
+        default=["37c8"],
+        help="""
+Product ids of the QuickAssist cards (vendor 8086) to offer, in hexadecimal.
+Known: 37c8 C62x, 0435 DH895xCC, 19e2 C3xxx, 6f54 D15xx, 4940 4xxx.
+""",
+    ),
+]
+
+_OLD_SPDK_GROUPS = ("backend_defaults", "DEFAULT")
+
+
+def _old_spdk_names(name: str) -> list[cfg.DeprecatedOpt]:
+    return [cfg.DeprecatedOpt(name, group=group) for group in _OLD_SPDK_GROUPS]
+
+
+SPDK_OPTS = [
+    cfg.BoolOpt(
+        "report_bdevs",
+        default=False,
+        help="""
+Report the NVMe block devices an SPDK process owns. They are shown, and never
+scheduled: Nova has no way to attach one.
+""",
+    ),
+    cfg.StrOpt(
+        "nvmf_socket",
+        default="/var/tmp/spdk.sock",
+        help="Unix socket of the NVMe-oF target's JSON-RPC server.",
+    ),
+    cfg.StrOpt(
+        "vhost_socket",
+        default="/var/tmp/vhost.sock",
+        help="Unix socket of the vhost target's JSON-RPC server.",
+    ),
+    cfg.StrOpt(
+        "spdk_conf_file",
+        default="/etc/cyborg/spdk.conf",
+        deprecated_opts=_old_spdk_names("spdk_conf_file"),
+        deprecated_for_removal=True,
+        deprecated_reason="The agent starts no SPDK process.",
+        help="SPDK configuration file; unused.",
+    ),
+    cfg.ListOpt(
+        "accelerator_servers",
+        default=["vhost", "nvmf", "iscsi"],
+        deprecated_opts=_old_spdk_names("accelerator_servers"),
+        deprecated_for_removal=True,
+        deprecated_reason="Enable nvmf_spdk_driver or vhost_spdk_driver.",
+        help="SPDK servers; unused.",
+    ),
+    cfg.StrOpt(
+        "spdk_dir",
+        default="/usr/local/spdk",
+        deprecated_opts=_old_spdk_names("spdk_dir"),
+        deprecated_for_removal=True,
+        deprecated_reason="The agent starts no SPDK process.",
+        help="Directory of SPDK; unused.",
+    ),
+    cfg.StrOpt(
+        "device_type",
+        default="NVMe",
+        deprecated_opts=_old_spdk_names("device_type"),
+        deprecated_for_removal=True,
+        deprecated_reason="Only NVMe block devices are reported.",
+        help="Kind of the backend devices; unused.",
+    ),
+    cfg.BoolOpt(
+        "remoteable",
+        default=False,
+        deprecated_opts=_old_spdk_names("remoteable"),
+        deprecated_for_removal=True,
+        deprecated_reason="It never had an effect.",
+        help="Unused.",
+    ),
+]
+
+_GROUPS = (
+    (GPU, GPU_OPTS),
+    (NIC, NIC_OPTS),
+    (PCI, PCI_OPTS),
+    (PMEM, PMEM_OPTS),
+    (QAT, QAT_OPTS),
+    (SPDK, SPDK_OPTS),
+)
+
+
+def register_vgpu_type(conf: cfg.ConfigOpts, name: str) -> str:
+    """Register the group of one vGPU type and return the group's name."""
+    group = f"vgpu_{name}"
+    conf.register_opts(VGPU_OPTS, group=group)
+    return group
+
+
+def register_nic_type(conf: cfg.ConfigOpts, name: str) -> str:
+    """Register the group of one NIC type and return the group's name."""
+    conf.register_opts(NIC_TYPE_OPTS, group=name)
+    return name
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    for group, options in _GROUPS:
+        conf.register_group(group)
+        conf.register_opts(options, group=group)
+
+
+def list_opts() -> dict[str, list[cfg.Opt]]:
+    return {group.name: list(options) for group, options in _GROUPS} | {
+        "vgpu_nvidia-35": list(VGPU_OPTS),
+        "x710_static": list(NIC_TYPE_OPTS),
+    }

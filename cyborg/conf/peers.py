@@ -1,0 +1,75 @@
+"""Services Cyborg calls: groups [placement], [nova] and [glance].
+
+Each takes keystoneauth's session, credential and adapter options. A group
+without ``auth_type`` uses the credentials of ``[keystone_authtoken]``.
+"""
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+SERVICE_TYPES = {
+    "placement": "placement",
+    "nova": "compute",
+    "glance": "image",
+}
+
+GLANCE_OPTS = [
+    cfg.IntOpt(
+        "num_retries",
+        default=0,
+        min=0,
+        help="""
+How often a call of the image service is repeated, after a second each, when
+the service does not answer.
+""",
+    ),
+]
+
+# Old names that files in the field still carry.
+_GLANCE_DEPRECATED = {
+    "insecure": [cfg.DeprecatedOpt("api_insecure", group="glance")],
+    "cafile": [cfg.DeprecatedOpt("ca_file", group="ssl")],
+    "certfile": [cfg.DeprecatedOpt("cert_file", group="ssl")],
+    "keyfile": [cfg.DeprecatedOpt("key_file", group="ssl")],
+}
+# Cyborg speaks one version of each peer's API; these would only break it.
+_HIDDEN = ("version", "min_version", "max_version")
+
+
+def _session_opts(group: str) -> list[cfg.Opt]:
+    deprecated = _GLANCE_DEPRECATED if group == "glance" else None
+    return loading.get_session_conf_options(deprecated_opts=deprecated)
+
+
+def _adapter_opts(group: str) -> list[cfg.Opt]:
+    options = [
+        option
+        for option in loading.get_adapter_conf_options()
+        if option.name.replace("-", "_") not in _HIDDEN
+    ]
+    cfg.set_defaults(
+        options,
+        service_type=SERVICE_TYPES[group],
+        valid_interfaces=["internal", "public"],
+    )
+    return options
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    for group in SERVICE_TYPES:
+        conf.register_opts(_session_opts(group), group=group)
+        loading.register_auth_conf_options(conf, group)
+        conf.register_opts(_adapter_opts(group), group=group)
+    conf.register_opts(GLANCE_OPTS, group="glance")
+
+
+def list_opts() -> dict[str, list[cfg.Opt]]:
+    groups = {
+        group: _session_opts(group)
+        + loading.get_auth_common_conf_options()
+        + loading.get_auth_plugin_conf_options("password")
+        + _adapter_opts(group)
+        for group in SERVICE_TYPES
+    }
+    groups["glance"] += GLANCE_OPTS
+    return groups

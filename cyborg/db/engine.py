@@ -1,0 +1,204 @@
+"""Transactions: who may begin one, and how often it is tried.
+
+Functions of ``cyborg.db`` take a :class:`cyborg.context.RequestContext` and
+run statements on ``context.connection``, which :func:`reader`, :func:`writer`
+or :func:`use_case` provide. Nested calls join the transaction that is open.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import functools
+import threading
+from typing import Any
+from typing import Concatenate
+from typing import ParamSpec
+from typing import TypeVar
+
+from oslo_config import cfg
+from oslo_db import api as db_api
+from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import enginefacade
+import sqlalchemy as sa
+
+from cyborg import context as cyborg_context
+
+CONF = cfg.CONF
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Context = cyborg_context.RequestContext
+
+_manager = enginefacade.transaction_context()
+_begin = threading.local()
+_configured = threading.Lock()
+_started = False
+
+
+def _on_engine_created(engine: sa.Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+
+    # SQLite begins DEFERRED, and a transaction that reads before it writes
+    # then fails with "database is locked" as soon as somebody else has
+    # written; waiting does not help. A writer therefore takes the write lock
+    # at once, by changing the BEGIN that oslo.db emits.
+    @sa.event.listens_for(engine, "before_cursor_execute", retval=True)
+    def begin_immediate(
+        connection: Any,
+        cursor: Any,
+        statement: str,
+        parameters: Any,
+        context: Any,
+        executemany: bool,
+    ) -> tuple[str, Any]:
+        if statement == "BEGIN" and getattr(_begin, "writing", False):
+            statement = "BEGIN IMMEDIATE"
+        return statement, parameters
+
+    @sa.event.listens_for(engine, "connect")
+    def wait_for_locks(connection: Any, record: Any) -> None:
+        # Readers do not block the writer, nor it them.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA busy_timeout = 30000")
+
+
+def configure(**overrides: Any) -> None:
+    """Set the engine up from ``[database]``; later calls change nothing.
+
+    :param overrides: oslo.db options that win over the configuration
+    """
+    global _started
+    with _configured:
+        if _started:
+            return
+        _started = True
+        _manager.configure(
+            sqlite_fk=True, mysql_sql_mode="TRADITIONAL", **overrides
+        )
+        _manager.append_on_engine_create(_on_engine_created)
+
+
+def _start() -> None:
+    if not _started:
+        configure()
+
+
+def reset() -> None:
+    """Close all connections and forget the engine. For tests and forks."""
+    global _started, _manager
+    with _configured:
+        if _started:
+            with contextlib.suppress(Exception):
+                _manager.get_legacy_facade().get_engine().dispose()
+        _manager = enginefacade.transaction_context()
+        _started = False
+
+
+def get_engine() -> sa.Engine:
+    """Return the writer engine, for schema work."""
+    _start()
+    return _manager.writer.get_engine()
+
+
+def _bound_connection(context: Context) -> sa.Connection | None:
+    try:
+        return context.connection
+    except Exception:
+        # enginefacade raises unless a transaction of this context is open.
+        return None
+
+
+@contextlib.contextmanager
+def reading(context: Context) -> Iterator[sa.Connection]:
+    """Provide a connection for reads; joins an open transaction."""
+    _start()
+    with _manager.reader.allow_async.connection.using(context) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def writing(context: Context) -> Iterator[sa.Connection]:
+    """Provide a connection for writes; joins an open transaction.
+
+    The outermost ``writing`` commits when it is left, or rolls back on error.
+    """
+    _start()
+    outer = getattr(_begin, "writing", False)
+    _begin.writing = True
+    try:
+        with _manager.writer.connection.using(context) as connection:
+            yield connection
+    finally:
+        _begin.writing = outer
+
+
+def reader(
+    function: Callable[Concatenate[Context, P], T],
+) -> Callable[Concatenate[Context, P], T]:
+    """Run ``function`` with ``context.connection`` set, for reads only."""
+
+    @functools.wraps(function)
+    def wrapper(context: Context, *args: P.args, **kwargs: P.kwargs) -> T:
+        with reading(context):
+            return function(context, *args, **kwargs)
+
+    return wrapper
+
+
+def writer(
+    function: Callable[Concatenate[Context, P], T],
+) -> Callable[Concatenate[Context, P], T]:
+    """Run ``function`` in the open write transaction, or in one of its own."""
+
+    @functools.wraps(function)
+    def wrapper(context: Context, *args: P.args, **kwargs: P.kwargs) -> T:
+        with writing(context):
+            return function(context, *args, **kwargs)
+
+    return wrapper
+
+
+def _worth_repeating(error: Exception) -> bool:
+    # Two use cases met in a unique index; the loser looks again and finds
+    # what the winner wrote.
+    return isinstance(error, db_exception.DBDuplicateEntry) or (
+        # SQLite's writer waited too long for the lock.
+        isinstance(error, sa.exc.OperationalError)
+        and "database is locked" in str(error.orig)
+    )
+
+
+def use_case(
+    function: Callable[Concatenate[Context, P], T],
+) -> Callable[Concatenate[Context, P], T]:
+    """Run ``function`` as one write transaction, repeated when it collides.
+
+    Deadlocks, lost connections and unique keys that another transaction took
+    first roll back and begin anew, so ``function`` must only read and write
+    the database.
+    """
+    repeated = db_api.wrap_db_retry(
+        retry_interval=0.02,
+        max_retries=20,
+        max_retry_interval=1,
+        inc_retry_interval=True,
+        jitter=True,
+        retry_on_deadlock=True,
+        retry_on_disconnect=True,
+        exception_checker=_worth_repeating,
+    )(writer(function))
+
+    @functools.wraps(function)
+    def wrapper(context: Context, *args: P.args, **kwargs: P.kwargs) -> T:
+        if _bound_connection(context) is not None:
+            # Inside another use case only that one can begin anew.
+            return function(context, *args, **kwargs)
+        return repeated(context, *args, **kwargs)
+
+    return wrapper
+
+
+def supports_skip_locked(connection: sa.Connection) -> bool:
+    """Tell whether rows others have locked can be stepped over."""
+    return connection.dialect.name != "sqlite"
