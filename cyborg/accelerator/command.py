@@ -1,0 +1,37 @@
+"""Runs a program: argv in, text out. No shell."""
+
+from collections.abc import Sequence
+
+from oslo_concurrency import processutils
+from oslo_config import cfg
+
+from cyborg.common import exception
+
+CONF = cfg.CONF
+
+
+def run(argv: Sequence[str], timeout: float | None = None) -> str:
+    """Return what a program printed on standard output.
+
+    Runs as the agent's own user; what needs more is a function of
+    :mod:`cyborg.accelerator.privileged` with the program fixed inside.
+
+    :param timeout: seconds; ``[agent] command_timeout`` if not given
+    :raises CommandFailed: it is not installed, ended with an error or took
+        too long
+    """
+    try:
+        stdout, _stderr = processutils.execute(
+            *argv, timeout=timeout or CONF.agent.command_timeout
+        )
+    except processutils.ProcessExecutionError as error:
+        raise exception.CommandFailed(
+            command=" ".join(argv),
+            code=error.exit_code,
+            stderr=(error.stderr or "").strip(),
+        ) from error
+    except OSError as error:
+        raise exception.CommandFailed(
+            command=" ".join(argv), code=error.errno, stderr=str(error)
+        ) from error
+    return stdout

@@ -1,0 +1,138 @@
+"""The interface between the agent and the code that knows one kind of card.
+
+A driver package names its class in the entry point group
+``cyborg.accelerator.driver``. The class needs :meth:`Driver.discover`; what
+else a card can do is said by inheriting the optional interfaces, and the
+agent reports them as the driver's capabilities.
+
+Drivers know neither the database nor RPC. They read hardware below
+``self.root`` and start programs with ``self.run``, so each is tested on a
+directory of files and a table of commands.
+"""
+
+import abc
+from collections.abc import Callable
+import pathlib
+from typing import Any
+from typing import ClassVar
+
+from oslo_config import cfg
+
+from cyborg.accelerator import command
+from cyborg.objects import report
+
+
+class Driver(abc.ABC):
+    """Base of all drivers.
+
+    :param root: directory taken for ``/``
+    :param run: starts a program, see :func:`cyborg.accelerator.command.run`
+    :param host: goes in front of deployable names, ``[DEFAULT] host``
+    :param conf: configuration, read once, here
+    """
+
+    # Lower-case vendor name; ``driver_name`` of a deployable equals it
+    # without case, and programming finds its driver so.
+    VENDOR: ClassVar[str] = ""
+    # One of constants.DeviceType, or "" if it differs by device.
+    TYPE: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        *,
+        root: str | pathlib.Path | None = None,
+        run: Callable[..., str] | None = None,
+        host: str | None = None,
+        conf: Any = None,
+    ) -> None:
+        self.conf = cfg.CONF if conf is None else conf
+        self.root = pathlib.Path(
+            root if root is not None else self.conf.agent.filesystem_root
+        )
+        self.run = run or command.run
+        self.host = host or self.conf.host
+
+    @abc.abstractmethod
+    def discover(self) -> list[report.DriverDevice]:
+        """Return every card of this kind, in an order that stays the same.
+
+        A card that is there but cannot be described now is returned with
+        ``stub`` set, so that its records stay as they are.
+
+        :raises Exception: if the host cannot be looked through at all; an
+            empty list would say that there is nothing
+        """
+
+    def get_stats(self, controlpath_id: dict[str, Any]) -> dict[str, Any]:
+        """Return what one card measures now.
+
+        :param controlpath_id: ``{"cpid_type", "cpid_info": {...}}``
+        :returns: ``{"device": {"device_name", "device_number",
+            "properties": {...}, "deploy": [{"accelerator": {"acc_name",
+            "properties": {...}}}]}}``; ``{}`` if the driver measures nothing
+        """
+        return {}
+
+
+class Programmable(abc.ABC):
+    """A card that takes bitstreams."""
+
+    # Suffix the vendor's tool wants the image file to have.
+    IMAGE_SUFFIX: ClassVar[str] = ".gbs"
+
+    @abc.abstractmethod
+    def program(
+        self, controlpath_id: dict[str, Any], image_file_path: str
+    ) -> bool:
+        """Load an image into the card; blocks until it is done.
+
+        :param controlpath_id: ``{"cpid_type", "cpid_info": {...}}``
+        :returns: whether the card took it
+        :raises InvalidType: ``cpid_type`` is not PCI
+        """
+
+
+class Updatable(abc.ABC):
+    """A card whose firmware can be changed."""
+
+    @abc.abstractmethod
+    def update(self, controlpath_id: dict[str, Any], image_path: str) -> bool:
+        """Load firmware; blocks. Returns whether the card took it."""
+
+
+class MdevProvider(abc.ABC):
+    """A card that is shared as mediated devices.
+
+    Both operations are idempotent: the agent repeats them after a crash.
+
+    :param address: PCI address of the parent, ``0000:af:00.0``
+    :param mdev_type: type id, ``nvidia-223``
+    :param uuid: of the attach handle, and so of the mdev
+    """
+
+    @abc.abstractmethod
+    def create_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
+        """Make the mdev; one that exists is success."""
+
+    @abc.abstractmethod
+    def remove_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
+        """Remove the mdev; one that is gone is success."""
+
+
+CAPABILITIES: dict[str, type] = {
+    "program": Programmable,
+    "update": Updatable,
+    "mdev": MdevProvider,
+}
+
+
+def capabilities(driver: Driver) -> list[str]:
+    """Return the names of the optional interfaces a driver has."""
+    found = [
+        name
+        for name, interface in CAPABILITIES.items()
+        if isinstance(driver, interface)
+    ]
+    if type(driver).get_stats is not Driver.get_stats:
+        found.append("stats")
+    return found

@@ -1,0 +1,158 @@
+"""Runs a manager as a daemon: one process, threads, and three signals.
+
+SIGTERM and SIGINT drain and end it, SIGHUP reloads options that may change
+while it runs. A supervisor such as systemd starts it again if it dies.
+"""
+
+from collections.abc import Callable
+import logging as std_logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+from typing import Protocol
+
+from oslo_config import cfg
+from oslo_log import log as logging
+import oslo_messaging as messaging
+
+from cyborg.common import exception
+from cyborg.common import rpc
+from cyborg.objects import base
+from cyborg.objects import register_all
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+
+class Manager(Protocol):
+    """What a daemon does."""
+
+    def init_host(self) -> None:
+        """Start background work; the RPC servers run already."""
+
+    def stop(self) -> None:
+        """End background work and wait for it."""
+
+
+def prepare(
+    argv: list[str] | None = None, config_files: list[str] | None = None
+) -> None:
+    """Read the configuration and set up logging; first step of a daemon.
+
+    Ends the process with one line if the configuration is not valid.
+    """
+    logging.register_options(CONF)
+    logging.set_defaults(
+        default_log_levels=[
+            *logging.get_default_log_levels(),
+            "keystoneauth=WARNING",
+            "oslo.messaging=INFO",
+        ]
+    )
+    rpc.set_defaults()
+    try:
+        CONF(
+            sys.argv[1:] if argv is None else argv,
+            project="cyborg",
+            default_config_files=config_files,
+        )
+    except cfg.Error as error:
+        sys.exit(f"Configuration: {error}")
+    logging.setup(CONF, "cyborg")
+    register_all()
+
+
+class Service:
+    """RPC servers and a manager, started and stopped together.
+
+    :param topic: where the servers listen
+    :param names: server names; the manager answers under each
+    """
+
+    def __init__(
+        self, manager: Any, topic: str, names: list[str], version: str
+    ) -> None:
+        self._manager = manager
+        self._topic = topic
+        self._version = version
+        self._names = list(names)
+        self._servers: dict[str, Any] = {}
+
+    def start(self) -> None:
+        for name in self._names:
+            self.listen(name)
+        self._manager.init_host()
+
+    def listen(self, name: str) -> None:
+        """Answer under one more name; again is harmless."""
+        if name in self._servers:
+            return
+        # The version of the manager's Target attribute says what it serves.
+        server = rpc.get_server(
+            messaging.Target(topic=self._topic, server=name),
+            [self._manager],
+            base.CyborgObjectSerializer(),
+        )
+        server.start()
+        self._servers[name] = server
+        LOG.info("Listening on topic %s as %s", self._topic, name)
+
+    def stop(self) -> None:
+        # No new calls, then the running ones, then background work.
+        for server in self._servers.values():
+            server.stop()
+        for server in self._servers.values():
+            server.wait()
+        self._manager.stop()
+        self._servers.clear()
+
+
+def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
+    """Start, wait for a signal, stop. Returns the exit status.
+
+    Errors made by the operator are one line on standard error.
+    """
+    ended = threading.Event()
+    reload_wanted = threading.Event()
+    woken = threading.Event()
+
+    def on_end(signum: int, frame: Any) -> None:
+        ended.set()
+        woken.set()
+
+    def on_reload(signum: int, frame: Any) -> None:
+        reload_wanted.set()
+        woken.set()
+
+    for name, handler in (
+        ("SIGTERM", on_end),
+        ("SIGINT", on_end),
+        ("SIGHUP", on_reload),
+    ):
+        signal.signal(getattr(signal, name), handler)
+    try:
+        start()
+    except exception.ConfigInvalid as error:
+        LOG.error("%s", error.faultstring)
+        return 1
+    while not ended.is_set():
+        woken.wait()
+        woken.clear()
+        if reload_wanted.is_set():
+            reload_wanted.clear()
+            LOG.info("Reloading options that may change at run time")
+            CONF.mutate_config_files()
+    LOG.info("Stopping")
+    # A second signal, or work that does not end, must not hold the process.
+    timer = threading.Timer(
+        getattr(CONF, "graceful_shutdown_timeout", 60) or 60,
+        lambda: os._exit(1),
+    )
+    timer.daemon = True
+    timer.start()
+    stop()
+    timer.cancel()
+    std_logging.shutdown()
+    return 0
