@@ -36,8 +36,24 @@ _started = False
 
 
 def _on_engine_created(engine: sa.Engine) -> None:
-    if engine.dialect.name != "sqlite":
-        return
+    if engine.dialect.name == "mysql":
+        _prepare_mysql(engine)
+    elif engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+
+
+def _prepare_mysql(engine: sa.Engine) -> None:
+    # PostgreSQL's default, so both behave alike: a read after a lock sees
+    # what the lock waited for, and rows that do not exist are not locked.
+    @sa.event.listens_for(engine, "connect")
+    def read_committed(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+            )
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
 
     # SQLite begins DEFERRED, and a transaction that reads before it writes
     # then fails with "database is locked" as soon as somebody else has
@@ -159,10 +175,16 @@ def writer(
     return wrapper
 
 
+class Collision(Exception):
+    """What was read is no longer so; the use case has to begin anew."""
+
+
 def _worth_repeating(error: Exception) -> bool:
     # Two use cases met in a unique index; the loser looks again and finds
     # what the winner wrote.
-    return isinstance(error, db_exception.DBDuplicateEntry) or (
+    return isinstance(
+        error, (db_exception.DBDuplicateEntry, Collision)
+    ) or (
         # SQLite's writer waited too long for the lock.
         isinstance(error, sa.exc.OperationalError)
         and "database is locked" in str(error.orig)
@@ -176,7 +198,7 @@ def use_case(
 
     Deadlocks, lost connections and unique keys that another transaction took
     first roll back and begin anew, so ``function`` must only read and write
-    the database.
+    the database. It raises :class:`Collision` to begin anew itself.
     """
     repeated = db_api.wrap_db_retry(
         retry_interval=0.02,

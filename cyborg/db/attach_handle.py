@@ -1,0 +1,99 @@
+"""Attach handles: taking a free one and giving it back."""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from cyborg.common import constants
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+
+HANDLES = models.AttachHandle.__table__
+
+# Types whose handles exist on the host only while somebody holds them.
+HOST_WORK_TYPES = (constants.AttachHandleType.MDEV.value,)
+
+
+def _candidates(
+    deployable_ids: Collection[int], count: int
+) -> sa.Select[tuple[int, int, str]]:
+    return (
+        sa.select(HANDLES.c.id, HANDLES.c.deployable_id, HANDLES.c.attach_type)
+        .where(
+            HANDLES.c.deployable_id.in_(deployable_ids),
+            HANDLES.c.in_use == sa.false(),
+            HANDLES.c.missing_since.is_(None),
+        )
+        .order_by(HANDLES.c.id)
+        .limit(count)
+    )
+
+
+@engine.writer
+def take(
+    context: RequestContext, deployable_ids: Collection[int], count: int
+) -> Sequence[sa.Row[tuple[int, int, str]]]:
+    """Mark up to ``count`` free handles of the deployables as in use.
+
+    The rows (id, deployable_id, attach_type) are this transaction's alone.
+    Fewer rows than wanted means that there are no more.
+    """
+    query = _candidates(deployable_ids, count)
+    # Step over what others are taking right now. If that leaves too few,
+    # wait for them: they may yet roll back.
+    attempts = [query.with_for_update(skip_locked=True)]
+    if engine.supports_skip_locked(context.connection):
+        attempts.append(query.with_for_update())
+    for attempt in attempts:
+        rows = context.connection.execute(attempt).all()
+        if len(rows) == count:
+            break
+    if not rows:
+        return rows
+    # The lock may not hold where the engine has none (SQLite) or keeps it on
+    # one node (Galera): what counts is how many rows really changed.
+    taken = context.connection.execute(
+        sa.update(HANDLES)
+        .where(
+            HANDLES.c.id.in_([row.id for row in rows]),
+            HANDLES.c.in_use == sa.false(),
+        )
+        .values(in_use=True)
+    ).rowcount
+    if taken != len(rows):
+        raise engine.Collision()
+    return rows
+
+
+@engine.writer
+def release(
+    context: RequestContext,
+    ids: Collection[int],
+    keep_host_work: bool = False,
+) -> int:
+    """Mark handles as free; returns how many were.
+
+    :param keep_host_work: leave those in use that exist on the host and have
+        to be removed there first
+    """
+    statement = sa.update(HANDLES).where(HANDLES.c.id.in_(ids))
+    if keep_host_work:
+        statement = statement.where(
+            HANDLES.c.attach_type.not_in(HOST_WORK_TYPES)
+        )
+    return context.connection.execute(statement.values(in_use=False)).rowcount
+
+
+@engine.reader
+def needing_host_work(
+    context: RequestContext, ids: Collection[int]
+) -> set[int]:
+    """Return which of the handles exist on the host."""
+    rows = context.connection.execute(
+        sa.select(HANDLES.c.id).where(
+            HANDLES.c.id.in_(ids), HANDLES.c.attach_type.in_(HOST_WORK_TYPES)
+        )
+    )
+    return {row.id for row in rows}

@@ -1,0 +1,56 @@
+"""Instances that have ARQs: where two binds of one instance meet."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+
+BOUND = models.BoundInstance.__table__
+
+
+@engine.writer
+def create(context: RequestContext, instances: Collection[str]) -> None:
+    """Enter instances that have no ARQs yet.
+
+    :raises oslo_db.exception.DBDuplicateEntry: another bind was first
+    """
+    context.connection.execute(
+        sa.insert(BOUND), [{"instance_uuid": uuid} for uuid in instances]
+    )
+
+
+@engine.writer
+def lock(context: RequestContext, instances: Collection[str]) -> None:
+    """Wait for, and keep out, other binds and deletes of these instances."""
+    context.connection.execute(
+        sa.select(BOUND.c.id)
+        .where(BOUND.c.instance_uuid.in_(instances))
+        .order_by(BOUND.c.id)
+        .with_for_update()
+    )
+
+
+@engine.writer
+def delete(context: RequestContext, instances: Collection[str]) -> None:
+    """Forget instances whose ARQs all go in this transaction."""
+    context.connection.execute(
+        sa.delete(BOUND).where(BOUND.c.instance_uuid.in_(instances))
+    )
+
+
+@engine.writer
+def delete_empty(
+    context: RequestContext, instances: Collection[str] | None = None
+) -> int:
+    """Forget instances that no ARQ names any more; None = all of them."""
+    statement = sa.delete(BOUND).where(
+        ~sa.exists().where(
+            models.ARQ.instance_uuid == BOUND.c.instance_uuid
+        )
+    )
+    if instances is not None:
+        statement = statement.where(BOUND.c.instance_uuid.in_(instances))
+    return context.connection.execute(statement).rowcount

@@ -1,0 +1,236 @@
+"""Durable work on hosts, and the leases of those who do it."""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+import datetime
+import json
+from typing import Any
+
+from oslo_utils import timeutils
+from oslo_utils import uuidutils
+import sqlalchemy as sa
+
+from cyborg.common import constants
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+
+JOBS = models.Job.__table__
+
+# Finished jobs of these kinds stay: the API shows the last one of a target.
+KEPT_KINDS = (
+    constants.JobKind.PROGRAM.value,
+    constants.JobKind.FIRMWARE.value,
+)
+
+
+def _after(seconds: float) -> datetime.datetime:
+    return timeutils.utcnow() + datetime.timedelta(seconds=seconds)
+
+
+@engine.writer
+def create(
+    context: RequestContext,
+    jobs: Sequence[dict[str, Any]],
+    timeout: float | None,
+) -> list[str]:
+    """Queue jobs and return their uuids.
+
+    :param jobs: columns of each; ``payload`` as a dict, without tokens
+    :param timeout: seconds after which they fail; None = never
+    """
+    rows = [
+        {
+            "uuid": uuidutils.generate_uuid(),
+            "arq_id": None,
+            "deployable_id": None,
+            "device_id": None,
+            "attach_handle_id": None,
+            "deadline_at": None if timeout is None else _after(timeout),
+            "lease_expires_at": timeutils.utcnow(),
+        }
+        | job
+        | {"payload": json.dumps(job.get("payload", {}), sort_keys=True)}
+        for job in jobs
+    ]
+    context.connection.execute(sa.insert(JOBS), rows)
+    return [row["uuid"] for row in rows]
+
+
+@engine.reader
+def due(context: RequestContext, limit: int) -> Sequence[str]:
+    """Return uuids of jobs that nobody works on, oldest first."""
+    return (
+        context.connection.execute(
+            sa.select(JOBS.c.uuid)
+            .where(
+                JOBS.c.finished_at.is_(None),
+                JOBS.c.lease_expires_at <= timeutils.utcnow(),
+            )
+            .order_by(JOBS.c.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+
+
+@engine.use_case
+def claim(
+    context: RequestContext, uuid: str, owner: str, lease: float
+) -> sa.Row[Any] | None:
+    """Take a job that nobody works on; None if somebody else was faster."""
+    claimed = context.connection.execute(
+        sa.update(JOBS)
+        .where(
+            JOBS.c.uuid == uuid,
+            JOBS.c.finished_at.is_(None),
+            JOBS.c.lease_expires_at <= timeutils.utcnow(),
+        )
+        .values(
+            owner=owner,
+            lease_expires_at=_after(lease),
+            attempt=JOBS.c.attempt + 1,
+        )
+    ).rowcount
+    return get(context, uuid) if claimed else None
+
+
+@engine.reader
+def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
+    """Return a job, or None once it is gone."""
+    return context.connection.execute(
+        sa.select(JOBS).where(JOBS.c.uuid == uuid)
+    ).one_or_none()
+
+
+@engine.use_case
+def renew(
+    context: RequestContext, uuids: Collection[str], owner: str, lease: float
+) -> None:
+    """Keep the leases of jobs that are being worked on."""
+    context.connection.execute(
+        sa.update(JOBS)
+        .where(JOBS.c.uuid.in_(uuids), JOBS.c.owner == owner)
+        .values(lease_expires_at=_after(lease))
+    )
+
+
+@engine.writer
+def advance(
+    context: RequestContext,
+    uuid: str,
+    owner: str,
+    step: str,
+    payload: dict[str, Any] | None = None,
+) -> bool:
+    """Record that a job reached ``step``.
+
+    :returns: False if the job was cancelled or taken over: its owner stops
+    """
+    values: dict[str, Any] = {"step": step}
+    if payload is not None:
+        values["payload"] = json.dumps(payload, sort_keys=True)
+    return (
+        context.connection.execute(
+            sa.update(JOBS)
+            .where(
+                JOBS.c.uuid == uuid,
+                JOBS.c.owner == owner,
+                JOBS.c.finished_at.is_(None),
+            )
+            .values(**values)
+        ).rowcount
+        == 1
+    )
+
+
+@engine.use_case
+def postpone(
+    context: RequestContext, uuid: str, owner: str, delay: float, error: str
+) -> None:
+    """Give a job back, to be tried again ``delay`` seconds from now."""
+    context.connection.execute(
+        sa.update(JOBS)
+        .where(JOBS.c.uuid == uuid, JOBS.c.owner == owner)
+        .values(
+            owner=None, lease_expires_at=_after(delay), last_error=error[:2000]
+        )
+    )
+
+
+@engine.writer
+def finish(
+    context: RequestContext, uuid: str, owner: str, error: str | None = None
+) -> bool:
+    """End a job whose result stays visible; False if it was taken over."""
+    return (
+        context.connection.execute(
+            sa.update(JOBS)
+            .where(
+                JOBS.c.uuid == uuid,
+                JOBS.c.owner == owner,
+                JOBS.c.finished_at.is_(None),
+            )
+            .values(
+                step="failed" if error else "done",
+                last_error=error[:2000] if error else None,
+                finished_at=timeutils.utcnow(),
+                lease_expires_at=None,
+            )
+        ).rowcount
+        == 1
+    )
+
+
+@engine.writer
+def delete(context: RequestContext, uuid: str, owner: str) -> bool:
+    """Remove a job that is done; False if it was cancelled or taken over."""
+    return (
+        context.connection.execute(
+            sa.delete(JOBS).where(JOBS.c.uuid == uuid, JOBS.c.owner == owner)
+        ).rowcount
+        == 1
+    )
+
+
+@engine.writer
+def delete_for_arqs(context: RequestContext, arq_ids: Collection[int]) -> None:
+    """Cancel whatever is being done for ARQs."""
+    context.connection.execute(
+        sa.delete(JOBS).where(JOBS.c.arq_id.in_(arq_ids))
+    )
+
+
+@engine.writer
+def delete_finished_for(
+    context: RequestContext,
+    deployable_id: int | None = None,
+    device_id: int | None = None,
+) -> None:
+    """Remove the last finished job of a target: a new one takes its place."""
+    column, value = (
+        (JOBS.c.deployable_id, deployable_id)
+        if deployable_id is not None
+        else (JOBS.c.device_id, device_id)
+    )
+    context.connection.execute(
+        sa.delete(JOBS).where(
+            column == value,
+            JOBS.c.kind.in_(KEPT_KINDS),
+            JOBS.c.finished_at.is_not(None),
+        )
+    )
+
+
+@engine.reader
+def unfinished_for_deployables(
+    context: RequestContext, deployable_ids: Collection[int]
+) -> Sequence[sa.Row[Any]]:
+    """Return work that is queued or running on deployables."""
+    return context.connection.execute(
+        sa.select(JOBS).where(
+            JOBS.c.deployable_id.in_(deployable_ids),
+            JOBS.c.finished_at.is_(None),
+        )
+    ).all()
