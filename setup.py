@@ -1,3 +1,16 @@
+import configparser
+import os
+
+from pbr import packaging
 import setuptools
 
-setuptools.setup(setup_requires=["pbr>=6.0.0"], pbr=True)
+config = configparser.ConfigParser()
+config.read("setup.cfg")
+try:
+    packaging.get_version(config["metadata"]["name"])
+except Exception:
+    # Neither a clone that git can read nor a source distribution: an archive
+    # of the tree. pbr gives up on it unless it is told the version.
+    os.environ["PBR_VERSION"] = config["metadata"]["version"]
+
+setuptools.setup(pbr=True)
