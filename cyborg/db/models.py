@@ -7,19 +7,12 @@ written out, new enumeration labels go to the end, and columns are only added.
 import datetime
 from typing import Any
 
-from oslo_config import cfg
 from oslo_db.sqlalchemy import models as oslo_models
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from cyborg.common import constants
 from cyborg.common import states
-
-CONF = cfg.CONF
-
-
-class _TableArgs(dict[str, Any]):
-    """Table options that are read from the configuration when used."""
 
 
 class Base(
@@ -347,8 +340,13 @@ class Job(Base):
 
     uuid: orm.Mapped[str] = orm.mapped_column(Uuid)
     kind: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    # A deleted ARQ takes what was to be done for it along.
     arq_id: orm.Mapped[int | None] = orm.mapped_column(
-        _foreign_key("extended_accelerator_requests.id", "fk_jobs_arq_id")
+        sa.ForeignKey(
+            "extended_accelerator_requests.id",
+            name="fk_jobs_arq_id",
+            ondelete="CASCADE",
+        )
     )
     deployable_id: orm.Mapped[int | None] = orm.mapped_column(
         _foreign_key("deployables.id", "fk_jobs_deployable_id")
@@ -417,6 +415,7 @@ class Reservation(Base):
     __tablename__ = "reservations"
     __table_args__ = (
         sa.Index("reservations_uuid_idx", "uuid"),
+        sa.Index("reservations_usage_id_idx", "usage_id"),
         sa.Index("ix_reservations_project_id", "project_id"),
         sa.Index("ix_reservations_user_id", "user_id"),
         TABLE_ARGS,
