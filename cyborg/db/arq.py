@@ -1,0 +1,266 @@
+"""Accelerator requests (ARQs)."""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cyborg.common.states import ARQState
+from cyborg.common.states import MAY_BECOME
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+from cyborg.db import paging
+
+ARQS = models.ARQ.__table__
+PROFILES = models.DeviceProfile.__table__
+HANDLES = models.AttachHandle.__table__
+
+
+def _query() -> sa.Select[Any]:
+    return sa.select(
+        ARQS,
+        PROFILES.c.name.label("device_profile_name"),
+        HANDLES.c.uuid.label("attach_handle_uuid"),
+        HANDLES.c.attach_type.label("attach_handle_type"),
+        HANDLES.c.attach_info.label("attach_handle_info"),
+    ).select_from(
+        ARQS.join(
+            PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+        ).outerjoin(HANDLES, HANDLES.c.id == ARQS.c.attach_handle_id)
+    )
+
+
+@engine.reader
+def find(
+    context: RequestContext,
+    page: paging.Page = paging.ALL,
+    *,
+    scope: str | None = None,
+    uuids: Collection[str] | None = None,
+    instances: Collection[str] | None = None,
+    states: Collection[str] | None = None,
+    device_profile_name: str | None = None,
+    hostname: str | None = None,
+    project_id: str | None = None,
+) -> Sequence[sa.Row[Any]]:
+    """Return ARQs with the name of their profile and their handle.
+
+    ``attach_handle_info`` is JSON text. ARQs without a handle have None in
+    the three ``attach_handle_*`` columns.
+
+    :param scope: project whose ARQs the caller may see; None = all
+    """
+    query = _query()
+    for column, values in (
+        (ARQS.c.uuid, uuids),
+        (ARQS.c.instance_uuid, instances),
+        (ARQS.c.state, states),
+    ):
+        if values is not None:
+            query = query.where(paging.is_one_of(column, list(values)))
+    visible = None
+    if scope is not None:
+        visible = ARQS.c.project_id == scope
+        query = query.where(visible)
+    for column, value in (
+        (ARQS.c.project_id, project_id),
+        (ARQS.c.hostname, hostname),
+        (PROFILES.c.name, device_profile_name),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    return paging.fetch(context, query, page, ARQS.c, visible)
+
+
+@engine.reader
+def find_by_uuids(
+    context: RequestContext, uuids: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return those of the ARQs that exist, in the order they were made."""
+    return find(context, uuids=uuids)
+
+
+@engine.reader
+def get(
+    context: RequestContext, uuid: str, scope: str | None = None
+) -> sa.Row[Any] | None:
+    """Return an ARQ as :func:`find` does, or None.
+
+    :param scope: project whose ARQs the caller may see; None = all
+    """
+    rows = find(context, scope=scope, uuids=[uuid])
+    return rows[0] if rows else None
+
+
+# -- binding and releasing
+
+
+@engine.reader
+def for_bind(
+    context: RequestContext, uuids: Collection[str], instances: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return the ARQs named, and all that the instances have already.
+
+    Each with ``profile_json`` of its profile.
+    """
+    return context.connection.execute(
+        sa.select(ARQS, PROFILES.c.profile_json)
+        .join_from(ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id)
+        .where(
+            sa.or_(ARQS.c.uuid.in_(uuids), ARQS.c.instance_uuid.in_(instances))
+        )
+        .order_by(ARQS.c.id)
+    ).all()
+
+
+@engine.reader
+def for_release(
+    context: RequestContext, uuids: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return the ARQs named, as they are stored."""
+    return context.connection.execute(
+        sa.select(ARQS).where(ARQS.c.uuid.in_(uuids)).order_by(ARQS.c.id)
+    ).all()
+
+
+@engine.writer
+def lock(
+    context: RequestContext, ids: Collection[int]
+) -> Sequence[sa.Row[Any]]:
+    """Lock ARQs, in the order of their ids, and return them as they are."""
+    return context.connection.execute(
+        sa.select(ARQS)
+        .where(ARQS.c.id.in_(ids))
+        .order_by(ARQS.c.id)
+        .with_for_update()
+    ).all()
+
+
+@engine.writer
+def lock_of_instance(
+    context: RequestContext, instance: str
+) -> Sequence[sa.Row[Any]]:
+    """Lock and return all ARQs of an instance."""
+    return context.connection.execute(
+        sa.select(ARQS)
+        .where(ARQS.c.instance_uuid == instance)
+        .order_by(ARQS.c.id)
+        .with_for_update()
+    ).all()
+
+
+@engine.writer
+def create(context: RequestContext, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert ARQs in their first state, all in one statement."""
+    if rows:
+        context.connection.execute(sa.insert(ARQS), rows)
+
+
+@engine.writer
+def set_bound(
+    context: RequestContext, changes: Sequence[dict[str, Any]]
+) -> None:
+    """Give ARQs that are locked their handles.
+
+    :param changes: for each, ``arq_id`` and the columns to set
+    """
+    columns = [name for name in changes[0] if name != "arq_id"]
+    context.connection.execute(
+        sa.update(ARQS)
+        .where(ARQS.c.id == sa.bindparam("arq_id"))
+        .values({name: sa.bindparam(name) for name in columns}),
+        list(changes),
+    )
+
+
+_RELEASED = {"hostname": None, "device_rp_uuid": None, "instance_uuid": None}
+_WITHOUT_HANDLE = {"attach_handle_id": None, "deployable_id": None}
+
+
+def _set_released(
+    context: RequestContext,
+    ids: Collection[int],
+    state: ARQState,
+    values: dict[str, Any],
+) -> None:
+    if ids:
+        context.connection.execute(
+            sa.update(ARQS)
+            .where(ARQS.c.id.in_(ids))
+            .values(state=state.value, **_RELEASED, **values)
+        )
+
+
+@engine.writer
+def set_unbound(
+    context: RequestContext, ids: Collection[int], keep_handle: Collection[int]
+) -> None:
+    """Take ARQs that are locked from their instances.
+
+    :param keep_handle: ids of those whose host has to be cleaned first
+    """
+    freed = [arq_id for arq_id in ids if arq_id not in keep_handle]
+    _set_released(
+        context,
+        freed,
+        ARQState.UNBOUND,
+        _WITHOUT_HANDLE | {"substate": "Initial"},
+    )
+    _set_released(
+        context, keep_handle, ARQState.UNBOUND, {"substate": "Cleaning"}
+    )
+
+
+@engine.writer
+def set_deleting(context: RequestContext, ids: Collection[int]) -> None:
+    """Take ARQs from their instances; they go once their host is clean."""
+    _set_released(context, ids, ARQState.DELETING, {"substate": "Cleaning"})
+
+
+@engine.writer
+def delete(context: RequestContext, ids: Collection[int]) -> None:
+    """Remove ARQs, and with them what was to be done for them."""
+    if ids:
+        context.connection.execute(sa.delete(ARQS).where(ARQS.c.id.in_(ids)))
+
+
+@engine.writer
+def move(
+    context: RequestContext, arq_id: int, state: ARQState, **values: Any
+) -> bool:
+    """Move an ARQ to ``state`` if it is now in a state that may become it.
+
+    One UPDATE: of two callers racing, exactly one gets True.
+    """
+    return (
+        context.connection.execute(
+            sa.update(ARQS)
+            .where(
+                ARQS.c.id == arq_id,
+                ARQS.c.state.in_([str(s) for s in MAY_BECOME[state]]),
+            )
+            .values(state=state.value, **values)
+        ).rowcount
+        == 1
+    )
+
+
+@engine.reader
+def holding_handles_of(
+    context: RequestContext, deployable_ids: Collection[int]
+) -> Sequence[sa.Row[Any]]:
+    """Return the ARQs that hold a handle of the deployables.
+
+    Each with ``profile_json`` of its profile.
+    """
+    return context.connection.execute(
+        sa.select(ARQS, PROFILES.c.profile_json)
+        .join_from(ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id)
+        .where(
+            ARQS.c.deployable_id.in_(deployable_ids),
+            ARQS.c.attach_handle_id.is_not(None),
+        )
+        .order_by(ARQS.c.id)
+    ).all()

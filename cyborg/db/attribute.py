@@ -1,0 +1,111 @@
+"""Attributes: keys and values on deployables."""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cyborg.common.constants import AttributeOrigin
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+from cyborg.db import paging
+
+ATTRIBUTES = models.Attribute.__table__
+DEPLOYABLES = models.Deployable.__table__
+
+
+def _query() -> sa.Select[Any]:
+    return sa.select(
+        ATTRIBUTES, DEPLOYABLES.c.uuid.label("deployable_uuid")
+    ).join_from(
+        ATTRIBUTES,
+        DEPLOYABLES,
+        DEPLOYABLES.c.id == ATTRIBUTES.c.deployable_id,
+    )
+
+
+@engine.reader
+def find(
+    context: RequestContext,
+    page: paging.Page = paging.ALL,
+    *,
+    key: str | None = None,
+    deployable_id: int | None = None,
+    deployable_uuid: str | None = None,
+) -> Sequence[sa.Row[Any]]:
+    """Return attributes, each with the uuid of its deployable."""
+    query = _query()
+    if key is not None:
+        query = query.where(ATTRIBUTES.c.key == key)
+    if deployable_id is not None:
+        query = query.where(ATTRIBUTES.c.deployable_id == deployable_id)
+    if deployable_uuid is not None:
+        query = query.where(DEPLOYABLES.c.uuid == deployable_uuid)
+    return paging.fetch(context, query, page, ATTRIBUTES.c)
+
+
+@engine.reader
+def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
+    """Return an attribute with the uuid of its deployable, or None."""
+    return context.connection.execute(
+        _query().where(ATTRIBUTES.c.uuid == uuid)
+    ).one_or_none()
+
+
+@engine.reader
+def find_of(
+    context: RequestContext, deployable_ids: Collection[int]
+) -> Sequence[sa.Row[Any]]:
+    """Return (deployable_id, key, value) of all attributes, in order."""
+    return context.connection.execute(
+        sa.select(
+            ATTRIBUTES.c.deployable_id, ATTRIBUTES.c.key, ATTRIBUTES.c.value
+        )
+        .where(ATTRIBUTES.c.deployable_id.in_(deployable_ids))
+        .order_by(ATTRIBUTES.c.id)
+    ).all()
+
+
+@engine.writer
+def create(context: RequestContext, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert attributes.
+
+    :raises oslo_db.exception.DBDuplicateEntry: a uuid is taken
+    """
+    context.connection.execute(sa.insert(ATTRIBUTES), rows)
+
+
+@engine.writer
+def set_value(context: RequestContext, uuid: str, value: str) -> bool:
+    """Give an attribute a value that reports leave alone; False if gone."""
+    return (
+        context.connection.execute(
+            sa.update(ATTRIBUTES)
+            .where(ATTRIBUTES.c.uuid == uuid)
+            .values(value=value, origin=AttributeOrigin.API.value)
+        ).rowcount
+        == 1
+    )
+
+
+@engine.writer
+def delete(context: RequestContext, ids: Collection[int]) -> None:
+    """Remove attributes."""
+    if ids:
+        context.connection.execute(
+            sa.delete(ATTRIBUTES).where(ATTRIBUTES.c.id.in_(ids))
+        )
+
+
+@engine.reader
+def find_by_uuids(
+    context: RequestContext, uuids: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return those of the attributes that exist."""
+    return context.connection.execute(
+        _query()
+        .where(ATTRIBUTES.c.uuid.in_(uuids))
+        .order_by(ATTRIBUTES.c.id)
+    ).all()

@@ -1,0 +1,165 @@
+"""Deployables: the parts of devices that Placement counts."""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cyborg.common import constants
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+from cyborg.db import paging
+
+DEPLOYABLES = models.Deployable.__table__
+DEVICES = models.Device.__table__
+ATTRIBUTES = models.Attribute.__table__
+HOSTS = models.Host.__table__
+
+_PARENTS = DEPLOYABLES.alias("parents")
+_ROOTS = DEPLOYABLES.alias("roots")
+
+# Columns of other tables that a deployable is found by and shown with.
+_JOINED = {
+    "device_uuid": DEVICES.c.uuid,
+    "hostname": DEVICES.c.hostname,
+    "type": DEVICES.c.type,
+    "parent_uuid": _PARENTS.c.uuid,
+    "root_uuid": _ROOTS.c.uuid,
+}
+_COLUMNS = {**DEPLOYABLES.c, **_JOINED}
+
+
+def _query() -> sa.Select[Any]:
+    return sa.select(
+        DEPLOYABLES,
+        *(column.label(name) for name, column in _JOINED.items()),
+    ).select_from(
+        DEPLOYABLES.join(DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id)
+        .outerjoin(_PARENTS, _PARENTS.c.id == DEPLOYABLES.c.parent_id)
+        .outerjoin(_ROOTS, _ROOTS.c.id == DEPLOYABLES.c.root_id)
+    )
+
+
+@engine.reader
+def find(
+    context: RequestContext,
+    page: paging.Page = paging.ALL,
+    *,
+    attributes: Iterable[tuple[str, str]] = (),
+    **equal: str | None,
+) -> Sequence[sa.Row[Any]]:
+    """Return deployables with uuids of device, parent and root.
+
+    :param attributes: keys and values that they must have, all of them
+    :param equal: column names and values; None = no value
+    """
+    query = _query()
+    for name, value in equal.items():
+        column = _COLUMNS[name]
+        query = query.where(
+            column.is_(None)
+            if value is None
+            else paging.is_one_of(column, [value])
+        )
+    for key, value in attributes:
+        query = query.where(
+            sa.exists().where(
+                ATTRIBUTES.c.deployable_id == DEPLOYABLES.c.id,
+                ATTRIBUTES.c.key == key,
+                ATTRIBUTES.c.value == value,
+            )
+        )
+    return paging.fetch(context, query, page, DEPLOYABLES.c)
+
+
+@engine.reader
+def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
+    """Return a deployable as :func:`find` does, or None."""
+    return context.connection.execute(
+        _query().where(DEPLOYABLES.c.uuid == uuid)
+    ).one_or_none()
+
+
+@engine.reader
+def get_by_id(context: RequestContext, id_: int) -> sa.Row[Any] | None:
+    """Return a deployable by the key other tables know it by, or None."""
+    return context.connection.execute(
+        _query().where(DEPLOYABLES.c.id == id_)
+    ).one_or_none()
+
+
+# -- binding and programming
+
+
+@engine.reader
+def for_bind(
+    context: RequestContext, rp_uuids: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return the deployables that providers count, with device and host.
+
+    A host that has not reported since an upgrade has no row: ``rpc_host``,
+    ``forced_down`` and ``last_seen_at`` are None.
+    """
+    return context.connection.execute(
+        sa.select(
+            DEPLOYABLES.c.id,
+            DEPLOYABLES.c.uuid,
+            DEPLOYABLES.c.rp_uuid,
+            DEPLOYABLES.c.missing_since,
+            DEVICES.c.type.label("device_type"),
+            DEVICES.c.hostname,
+            DEVICES.c.missing_since.label("device_missing_since"),
+            HOSTS.c.rpc_host,
+            HOSTS.c.forced_down,
+            HOSTS.c.last_seen_at,
+        )
+        .select_from(
+            DEPLOYABLES.join(
+                DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id
+            ).outerjoin(HOSTS, HOSTS.c.hostname == DEVICES.c.hostname)
+        )
+        .where(DEPLOYABLES.c.rp_uuid.in_(rp_uuids))
+        .order_by(DEPLOYABLES.c.id)
+    ).all()
+
+
+@engine.writer
+def lock_for_programming(
+    context: RequestContext,
+    exclusive: Collection[int],
+    shared: Collection[int] = (),
+) -> Sequence[sa.Row[Any]]:
+    """Lock deployables and return them as they are now.
+
+    :param exclusive: those that will be programmed
+    :param shared: those that must not be programmed meanwhile
+    """
+    rows: list[sa.Row[Any]] = []
+    for ids, read in ((exclusive, False), (shared, True)):
+        if ids:
+            rows += context.connection.execute(
+                sa.select(DEPLOYABLES)
+                .where(DEPLOYABLES.c.id.in_(ids))
+                .order_by(DEPLOYABLES.c.id)
+                .with_for_update(read=read)
+            ).all()
+    return rows
+
+
+@engine.reader
+def programmed_traits(
+    context: RequestContext, deployable_ids: Collection[int]
+) -> dict[int, set[str]]:
+    """Return the traits that programming gave deployables, by their ids."""
+    traits: dict[int, set[str]] = {}
+    for row in context.connection.execute(
+        sa.select(ATTRIBUTES.c.deployable_id, ATTRIBUTES.c.value).where(
+            ATTRIBUTES.c.deployable_id.in_(deployable_ids),
+            ATTRIBUTES.c.origin == constants.AttributeOrigin.BIND.value,
+        )
+    ):
+        traits.setdefault(row.deployable_id, set()).add(row.value)
+    return traits

@@ -1,0 +1,52 @@
+"""Devices: the cards that agents reported."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+from cyborg.db import paging
+
+DEVICES = models.Device.__table__
+
+
+def _without_prefix(vendor: str) -> str:
+    return vendor.lower().removeprefix("0x")
+
+
+@engine.reader
+def find(
+    context: RequestContext,
+    page: paging.Page = paging.ALL,
+    *,
+    vendor: str | None = None,
+    **equal: str,
+) -> Sequence[sa.Row[Any]]:
+    """Return devices.
+
+    :param vendor: as a driver gave it, with or without ``0x``, in any case
+    :param equal: column names and the values they must have
+    """
+    query = sa.select(DEVICES).where(
+        *(
+            paging.is_one_of(DEVICES.c[name], [value])
+            for name, value in equal.items()
+        )
+    )
+    if vendor is not None:
+        bare = _without_prefix(vendor)
+        query = query.where(
+            sa.func.lower(DEVICES.c.vendor).in_([bare, f"0x{bare}"])
+        )
+    return paging.fetch(context, query, page, DEVICES.c)
+
+
+@engine.reader
+def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
+    """Return a device, or None."""
+    return context.connection.execute(
+        sa.select(DEVICES).where(DEVICES.c.uuid == uuid)
+    ).one_or_none()

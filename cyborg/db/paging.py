@@ -1,0 +1,108 @@
+"""Keyset paging: a page begins after the record that ``marker`` names.
+
+What a page costs does not depend on how far down the list it is.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import sqlalchemy as sa
+
+from cyborg.common import exception
+from cyborg.common.i18n import _
+from cyborg.context import RequestContext
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Which part of a list is wanted, and in what order.
+
+    :ivar limit: most records; None = all
+    :ivar marker: uuid of the record before the page; None = from the start
+    :ivar sort_key: name of a column that the list can be sorted by; records
+        that have no value come last, equal ones in the order they were made
+    """
+
+    limit: int | None = None
+    marker: str | None = None
+    sort_key: str = "id"
+    descending: bool = False
+
+
+ALL = Page()
+
+
+def fetch(
+    context: RequestContext,
+    query: sa.Select[Any],
+    page: Page,
+    columns: Mapping[str, Any],
+    visible: sa.ColumnElement[bool] | None = None,
+) -> Sequence[sa.Row[Any]]:
+    """Run ``query`` for a page: one statement, and one more for a marker.
+
+    :param columns: what can be sorted by; has ``id`` and ``uuid``
+    :param visible: records whose existence the caller may learn of; None =
+        all
+    :raises Invalid: no such record has the marker's uuid
+    """
+    key, unique = columns[page.sort_key], columns["id"]
+    if isinstance(key.type, sa.Enum):
+        # Each engine orders an enumeration in its own way.
+        key = sa.cast(key, sa.String(64))
+    if page.marker is not None:
+        query = query.where(_after(context, page, key, columns, visible))
+    order = [unique.desc() if page.descending else unique.asc()]
+    if page.sort_key != "id":
+        order = [
+            key.is_(None),
+            key.desc() if page.descending else key.asc(),
+            *order,
+        ]
+    query = query.order_by(*order)
+    if page.limit is not None:
+        query = query.limit(page.limit)
+    return context.connection.execute(query).all()
+
+
+def _after(
+    context: RequestContext,
+    page: Page,
+    key: Any,
+    columns: Mapping[str, Any],
+    visible: sa.ColumnElement[bool] | None,
+) -> sa.ColumnElement[bool]:
+    """Return the condition for what is listed after the marker."""
+    unique = columns["id"]
+    # Not restricted by the filters: a record that has changed since the
+    # last page still says where that page ended.
+    query = sa.select(key.label("value"), unique.label("id")).where(
+        columns["uuid"] == page.marker
+    )
+    if visible is not None:
+        query = query.where(visible)
+    marked = context.connection.execute(query).one_or_none()
+    if marked is None:
+        raise exception.Invalid(
+            _("No record has the uuid %s (marker).") % page.marker
+        )
+    later = unique < marked.id if page.descending else unique > marked.id
+    if page.sort_key == "id":
+        return later
+    if marked.value is None:
+        return sa.and_(key.is_(None), later)
+    beyond = key < marked.value if page.descending else key > marked.value
+    return sa.or_(beyond, sa.and_(key == marked.value, later), key.is_(None))
+
+
+def is_one_of(column: Any, values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return the condition ``column IN values``.
+
+    What an enumeration does not have matches nothing: PostgreSQL would
+    refuse to compare it.
+    """
+    if isinstance(column.type, sa.Enum):
+        values = [value for value in values if value in column.type.enums]
+    return column.in_(values)
