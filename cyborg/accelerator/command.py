@@ -1,6 +1,7 @@
 """Runs a program: argv in, text out. No shell."""
 
 from collections.abc import Sequence
+import subprocess
 
 from oslo_concurrency import processutils
 from oslo_config import cfg
@@ -22,7 +23,9 @@ def run(argv: Sequence[str], timeout: float | None = None) -> str:
     """
     try:
         stdout, _stderr = processutils.execute(
-            *argv, timeout=timeout or CONF.agent.command_timeout
+            *argv,
+            timeout=timeout or CONF.agent.command_timeout,
+            on_completion=_end,
         )
     except processutils.ProcessExecutionError as error:
         raise exception.CommandFailed(
@@ -30,8 +33,21 @@ def run(argv: Sequence[str], timeout: float | None = None) -> str:
             code=error.exit_code,
             stderr=(error.stderr or "").strip(),
         ) from error
+    except subprocess.TimeoutExpired as error:
+        raise exception.CommandFailed(
+            command=" ".join(argv),
+            code="timeout",
+            stderr=f"killed after {error.timeout} seconds",
+        ) from error
     except OSError as error:
         raise exception.CommandFailed(
             command=" ".join(argv), code=error.errno, stderr=str(error)
         ) from error
     return stdout
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Leave nothing running behind a timeout."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()

@@ -1,0 +1,146 @@
+"""Base of the drivers whose devices are PCI cards."""
+
+import abc
+from typing import Any
+
+from oslo_log import log
+
+from cyborg.accelerator import driver
+from cyborg.accelerator import pci
+from cyborg.accelerator import stats
+from cyborg.accelerator import sysfs
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.objects import report
+
+LOG = log.getLogger(__name__)
+
+
+class CardDriver(driver.Driver):
+    """Reports the cards it claims; one bad card does not hide the others.
+
+    A driver says which functions are its own (:meth:`claims`), and what to
+    report of one (:meth:`describe`, :meth:`deployables`). A card that is
+    there and cannot be looked into is reported as a stub.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.names = pci.Names(self.run)
+        # What was said of a card before its ids became unreadable.
+        self._known: dict[str, report.DriverDevice] = {}
+
+    @abc.abstractmethod
+    def claims(self, function: pci.Function) -> bool:
+        """Return whether this driver knows this kind of function.
+
+        Judged by ids, class and configuration, not by how the card is now.
+        """
+
+    @abc.abstractmethod
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        """Return the device; reads nothing, so that it cannot fail."""
+
+    @abc.abstractmethod
+    def deployables(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> list[report.DriverDeployable]:
+        """Return what of a card can be scheduled.
+
+        :param functions: every function of the machine
+        :raises Exception: the card cannot be looked into; it is reported as
+            a stub, so that its records stay as they are
+        """
+
+    def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
+        """Return the functions that are devices of this driver, sorted.
+
+        All it claims; a driver that takes several functions for one card,
+        or leaves out some, says so here.
+        """
+        return [item for item in functions.values() if self.claims(item)]
+
+    def discover(self) -> list[report.DriverDevice]:
+        functions = pci.read_functions(self.root)
+        cards = self.cards(functions)
+        self.names.learn(cards)
+        found = {}
+        for card in cards:
+            device = self._device(card, functions)
+            if device is not None:
+                found[card.address] = device
+        unreadable = [
+            address for address, item in functions.items() if item.error
+        ]
+        for address in unreadable:
+            if address in self._known:
+                found[address] = _as_stub(self._known[address])
+        self._known = found
+        return [found[address] for address in sorted(found, key=pci.sort_key)]
+
+    def get_stats(self, controlpath_id: dict[str, Any]) -> dict[str, Any]:
+        """Return temperature, power, link and error counters of a card.
+
+        Whatever the kernel shows of it; see :mod:`.stats`.
+        """
+        card = self.card(controlpath_id)
+        return stats.document(
+            card, pci.read_functions(self.root), self.stats_targets(card)
+        )
+
+    def stats_targets(self, card: pci.Function) -> list[str]:
+        """Return the addresses listed as accelerators in the statistics."""
+        return list(card.virtfns) or [card.address]
+
+    def card(self, controlpath_id: dict[str, Any]) -> pci.Function:
+        """Return the card a control path ID is about.
+
+        :raises InvalidType: the ID is no PCI address
+        :raises PciDeviceNotFoundById: there is no such card, or it is not
+            this driver's
+        """
+        expected = constants.ControlPathIDType.PCI
+        if controlpath_id["cpid_type"] != expected:
+            raise exception.InvalidType(
+                actual=controlpath_id["cpid_type"], expected=str(expected)
+            )
+        address = pci.format_address(controlpath_id["cpid_info"])
+        path = sysfs.resolve(self.root, pci.DEVICES, address)
+        try:
+            card = pci.read_function(address, path)
+        except OSError as error:
+            raise exception.PciDeviceNotFoundById(id=address) from error
+        if not self.claims(card):
+            raise exception.PciDeviceNotFoundById(id=address)
+        return card
+
+    def _device(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> report.DriverDevice | None:
+        try:
+            return self.describe(
+                card, self.deployables(card, functions), stub=False
+            )
+        except Exception as error:
+            if not sysfs.is_directory(card.path):
+                LOG.info("%s vanished while it was being read", card.address)
+                return None
+            LOG.warning(
+                "%s cannot be described and keeps its records: %s",
+                card.address,
+                error,
+                exc_info=not isinstance(error, exception.CyborgException),
+            )
+            return self.describe(card, [], stub=True)
+
+
+def _as_stub(device: report.DriverDevice) -> report.DriverDevice:
+    stub = device.obj_clone()
+    stub.stub = True
+    return stub

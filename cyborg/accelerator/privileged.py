@@ -1,0 +1,135 @@
+"""What the agent does as root: privsep entry points, and nothing else.
+
+Programs and paths are fixed here, and each function checks its arguments
+itself: they arrive from a process that is not trusted with more. Imports of
+configuration are avoided, so timeouts are always given.
+
+A tree below another root belongs to who recorded it, so :func:`create_mdev`
+and its like need no privilege there.
+"""
+
+import os
+import pathlib
+import re
+
+from cyborg import privsep
+from cyborg.accelerator import command
+from cyborg.accelerator import mdev
+from cyborg.accelerator import pci
+from cyborg.accelerator import sysfs
+from cyborg.accelerator import vendor_vfio
+from cyborg.common import exception
+
+_FPGACONF = "/usr/bin/fpgaconf"
+_XBMGMT = "/opt/xilinx/xrt/bin/xbmgmt"
+_NDCTL = "ndctl"
+_DAXIO = "daxio"
+_DAX_DEVICE = re.compile(r"/dev/dax[0-9]+\.[0-9]+")
+
+
+def create_mdev(
+    root: sysfs.Path, address: str, mdev_type: str, uuid: str
+) -> None:
+    """Make an mdev; see :func:`.mdev.create`."""
+    if _is_machine(root):
+        _create_mdev(address, mdev_type, uuid)
+    else:
+        mdev.create(root, address, mdev_type, uuid)
+
+
+def remove_mdev(
+    root: sysfs.Path, address: str, mdev_type: str, uuid: str
+) -> None:
+    """Remove an mdev; see :func:`.mdev.remove`."""
+    if _is_machine(root):
+        _remove_mdev(address, mdev_type, uuid)
+    else:
+        mdev.remove(root, address, mdev_type, uuid)
+
+
+def set_vgpu_type(root: sysfs.Path, address: str, number: int) -> None:
+    """Make a virtual function a vGPU; see :func:`.vendor_vfio.set_type`."""
+    if _is_machine(root):
+        _set_vgpu_type(address, number)
+    else:
+        vendor_vfio.set_type(root, address, number)
+
+
+@privsep.sysfs_pctxt.entrypoint
+def _create_mdev(address: str, mdev_type: str, uuid: str) -> None:
+    mdev.create("/", address, mdev_type, uuid)
+
+
+@privsep.sysfs_pctxt.entrypoint
+def _remove_mdev(address: str, mdev_type: str, uuid: str) -> None:
+    mdev.remove("/", address, mdev_type, uuid)
+
+
+@privsep.sysfs_pctxt.entrypoint
+def _set_vgpu_type(address: str, number: int) -> None:
+    vendor_vfio.set_type("/", address, number)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def fpgaconf(address: str, image_path: str, timeout: float) -> str:
+    """Load a bitstream into an Intel FPGA; return what the tool printed.
+
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    domain, bus, device, function = pci.parse_address(address)
+    argv = [_FPGACONF]
+    if int(domain, 16):
+        argv += ["--segment", f"0x{domain}"]
+    argv += ["--bus", f"0x{bus}", "--device", f"0x{device}"]
+    argv += ["--function", f"0x{function}", _image(image_path)]
+    return command.run(argv, timeout=timeout)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def xbmgmt_program(
+    address: str, image_path: str, user: bool, timeout: float
+) -> str:
+    """Load an image into a Xilinx card; return what the tool printed.
+
+    :param address: the management function
+    :param user: the image is an ``xclbin`` for the user region; else it is
+        the shell, which is active after a cold reboot
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    address = "{}:{}:{}.{}".format(*pci.parse_address(address))
+    image = _image(image_path)
+    argv = [_XBMGMT, "--force", "--batch", "program", "--device", address]
+    argv += ["--user", image] if user else ["--base", "--image", image]
+    return command.run(argv, timeout=timeout)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def ndctl_list(timeout: float) -> str:
+    """Return what ``ndctl list -X`` prints.
+
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    return command.run([_NDCTL, "list", "-X"], timeout=timeout)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def daxio_zero(device: str, timeout: float) -> str:
+    """Overwrite persistent memory with zeros.
+
+    :param device: ``/dev/dax0.0``
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    if not _DAX_DEVICE.fullmatch(device):
+        raise exception.Invalid(f"{device!r} is not a DAX device")
+    return command.run([_DAXIO, "-z", "-o", device], timeout=timeout)
+
+
+def _is_machine(root: sysfs.Path) -> bool:
+    return os.path.abspath(root) == "/"
+
+
+def _image(path: str) -> str:
+    """Return the path of an image, if a tool may be given it."""
+    if not os.path.isabs(path) or not pathlib.Path(path).is_file():
+        raise exception.Invalid(f"{path!r} is not the path of a file")
+    return path

@@ -1,0 +1,60 @@
+"""The two privsep contexts; operators' sudoers files name this path.
+
+``sys_admin_pctxt`` runs the vendors' tools, ``sysfs_pctxt`` only writes to
+kernel files that belong to root. Packagers configure the first, so the
+second takes its helper command, user and group from there unless it has its
+own.
+"""
+
+from typing import Any
+
+from oslo_config import cfg
+from oslo_privsep import capabilities
+from oslo_privsep import priv_context
+
+_SYS_ADMIN = "cyborg_sys_admin"
+_SYSFS = "cyborg_sysfs"
+_INHERITED = ("helper_command", "user", "group")
+
+
+class _Section:
+    """The options of a section, some of them another's where not set."""
+
+    def __init__(self, own: Any, other: Any) -> None:
+        self._own = own
+        self._other = other
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._own, name)
+        if value is None and name in _INHERITED:
+            return getattr(self._other, name)
+        return value
+
+
+class _InheritingContext(priv_context.PrivContext):
+    """A context configured like the system administrator's."""
+
+    @property
+    def conf(self) -> Any:
+        return _Section(super().conf, cfg.CONF[_SYS_ADMIN])
+
+
+sys_admin_pctxt = priv_context.PrivContext(
+    "cyborg",
+    cfg_section=_SYS_ADMIN,
+    pypath=f"{__name__}.sys_admin_pctxt",
+    capabilities=[
+        capabilities.CAP_CHOWN,
+        capabilities.CAP_DAC_OVERRIDE,
+        capabilities.CAP_DAC_READ_SEARCH,
+        capabilities.CAP_FOWNER,
+        capabilities.CAP_SYS_ADMIN,
+    ],
+)
+
+sysfs_pctxt = _InheritingContext(
+    "cyborg",
+    cfg_section=_SYSFS,
+    pypath=f"{__name__}.sysfs_pctxt",
+    capabilities=[capabilities.CAP_DAC_OVERRIDE],
+)
