@@ -19,6 +19,11 @@ CONF = cfg.CONF
 VERSION = "1.1"
 
 
+def _is_old(rpc_version: str | None) -> bool:
+    """Tell whether an agent speaks RPC 1.0; it never said which it speaks."""
+    return rpc_version is None or rpc_version == "1.0"
+
+
 class AgentAPI:
     """The signatures of an agent's work; every call names the host.
 
@@ -64,6 +69,7 @@ class AgentAPI:
         image: dict[str, Any],
         driver_name: str,
         timeout: float,
+        rpc_version: str | None = VERSION,
     ) -> dict[str, Any]:
         """Load an image; repeating it with the same job is harmless.
 
@@ -73,6 +79,19 @@ class AgentAPI:
         :returns: ``{"code": 0..3, "detail": text}``; 0 done, 1 failed, 2 no
             such device, 3 image not to be had
         """
+        if _is_old(rpc_version):
+            done = self._call(
+                context,
+                rpc_host,
+                "fpga_program",
+                timeout,
+                version="1.0",
+                controlpath_id=controlpath_id,
+                bitstream_uuid=image["id"],
+                driver_name=driver_name,
+            )
+            # It tells only whether; programming that failed is not success.
+            return {"code": 0 if done else 1, "detail": "the driver failed"}
         return self._call(
             context,
             rpc_host,
@@ -90,14 +109,18 @@ class AgentAPI:
         rpc_host: str,
         handle: dict[str, Any],
         timeout: float,
+        rpc_version: str | None = VERSION,
     ) -> None:
         """Make ready what a guest is to be given; "there already" is success.
 
         :param handle: ``{"uuid", "attach_type", "attach_info": {...}}``
         """
-        self._call(
-            context, rpc_host, "prepare_handle", timeout, handle=handle
-        )
+        if _is_old(rpc_version):
+            self._call_mdev(
+                context, rpc_host, "create_vgpu_mdev", handle, timeout
+            )
+            return
+        self._call(context, rpc_host, "prepare_handle", timeout, handle=handle)
 
     def cleanup_handle(
         self,
@@ -105,10 +128,38 @@ class AgentAPI:
         rpc_host: str,
         handle: dict[str, Any],
         timeout: float,
+        rpc_version: str | None = VERSION,
     ) -> None:
         """Undo :meth:`prepare_handle`; "gone already" is success."""
+        if _is_old(rpc_version):
+            self._call_mdev(
+                context, rpc_host, "remove_vgpu_mdev", handle, timeout
+            )
+            return
+        self._call(context, rpc_host, "cleanup_handle", timeout, handle=handle)
+
+    def _call_mdev(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        method: str,
+        handle: dict[str, Any],
+        timeout: float,
+    ) -> None:
+        """Ask an agent of RPC 1.0, which knows mediated devices only."""
+        if handle["attach_type"] != constants.AttachHandleType.MDEV:
+            return
+        info = handle["attach_info"]
+        address = "{domain}:{bus}:{device}.{function}".format(**info)
         self._call(
-            context, rpc_host, "cleanup_handle", timeout, handle=handle
+            context,
+            rpc_host,
+            method,
+            timeout,
+            version="1.0",
+            pci_addr=address,
+            asked_type=info["asked_type"],
+            ah_uuid=handle["uuid"],
         )
 
     def device_get_stats(

@@ -1,0 +1,322 @@
+"""Fetches bitstreams and firmware, checks them, keeps the last used.
+
+Everything is under ``$state_path/agent/images``, readable by the agent only:
+``<image id>_<hash>`` are whole, checked images; ``run-*`` are directories of
+one use each, with the image under the name a vendor's tool wants.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import string
+import tempfile
+import threading
+import time
+from typing import Any
+from typing import BinaryIO
+from typing import Protocol
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import uuidutils
+
+from cyborg.common import exception
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+# Left free on the disk for everybody else.
+HEADROOM = 64 * MIB
+
+
+class Source(Protocol):
+    """What :mod:`cyborg.clients.glance` offers."""
+
+    def get_image(self, image_id: str) -> dict[str, Any]:
+        """Return an image's record."""
+
+    def download(self, image_id: str, fileobj: BinaryIO) -> None:
+        """Write an image's data."""
+
+
+class Glance:
+    """Glance, which is asked for nothing until an image is wanted."""
+
+    def get_image(self, image_id: str) -> dict[str, Any]:
+        from cyborg.clients import glance
+
+        return glance.get_image(image_id)
+
+    def download(self, image_id: str, fileobj: BinaryIO) -> None:
+        from cyborg.clients import glance
+
+        glance.download(image_id, fileobj)
+
+
+def describe(record: dict[str, Any]) -> dict[str, Any]:
+    """Turn Glance's record into ``{"id", "size", "hash_algo",
+    "hash_value"}``, as agents are called with.
+
+    :raises ImageUnacceptable: the image has no data
+    """
+    if record.get("status") != "active":
+        raise exception.ImageUnacceptable(
+            image=record["id"], reason=f"its status is {record.get('status')}"
+        )
+    algorithm, value = record.get("os_hash_algo"), record.get("os_hash_value")
+    if not value and record.get("checksum"):
+        algorithm, value = "md5", record["checksum"]
+    return {
+        "id": record["id"],
+        "size": record.get("size"),
+        "hash_algo": algorithm,
+        "hash_value": value,
+    }
+
+
+class _Sink:
+    """The file a download goes to: counts, hashes, and stops what is wrong."""
+
+    def __init__(
+        self, file: BinaryIO, image: dict[str, Any], deadline: float
+    ) -> None:
+        self._file = file
+        self._image = image
+        self._deadline = deadline
+        self._digest = _hasher(image)
+        self.written = 0
+
+    def write(self, data: bytes) -> int:
+        self.written += len(data)
+        size = self._image.get("size")
+        if size is not None and self.written > size:
+            raise _unacceptable(self._image, f"it has more than {size} bytes")
+        if time.monotonic() > self._deadline:
+            raise _unacceptable(self._image, "its download takes too long")
+        if self._digest is not None:
+            self._digest.update(data)
+        return self._file.write(data)
+
+    def check(self) -> None:
+        """Raise ImageUnacceptable if this is not the image asked for."""
+        size, value = self._image.get("size"), self._image.get("hash_value")
+        if not self.written:
+            raise _unacceptable(self._image, "it has no data")
+        if size is not None and self.written != size:
+            raise _unacceptable(
+                self._image, f"{self.written} of {size} bytes came"
+            )
+        if self._digest is not None and self._digest.hexdigest() != value:
+            raise _unacceptable(
+                self._image, "its data do not have the hash of its record"
+            )
+
+
+def _unacceptable(
+    image: dict[str, Any], reason: str
+) -> exception.ImageUnacceptable:
+    return exception.ImageUnacceptable(image=image["id"], reason=reason)
+
+
+def _hasher(image: dict[str, Any]) -> Any:
+    """Return a hash object, None for an image without a hash.
+
+    :raises ImageUnacceptable: the algorithm is not known here
+    """
+    if not image.get("hash_value"):
+        return None
+    try:
+        return hashlib.new(image.get("hash_algo") or "", usedforsecurity=False)
+    except ValueError as error:
+        raise _unacceptable(image, str(error)) from error
+
+
+class ImageStore:
+    """Images on this host's disk.
+
+    :param directory: made if need be; nobody else may write there
+    """
+
+    def __init__(self, directory: pathlib.Path, source: Source) -> None:
+        self._directory = directory
+        self._source = source
+        # Guards the cache; a download does not hold it.
+        self._lock = threading.Lock()
+        self._fetching: dict[str, threading.Lock] = {}
+
+    def prepare(self) -> None:
+        """Make the directory; remove what earlier runs left half done."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._directory.glob("run-*"):
+            shutil.rmtree(path)
+
+    def describe(self, image_id: str) -> dict[str, Any]:
+        """Ask Glance what there is to know of an image; see above."""
+        return describe(self._source.get_image(image_id))
+
+    @contextlib.contextmanager
+    def checkout(
+        self, image: dict[str, Any], suffix: str, timeout: float
+    ) -> Iterator[pathlib.Path]:
+        """Yield the path of a checked image; it goes with the block.
+
+        :param image: ``{"id", "size", "hash_algo", "hash_value"}``; the last
+            three may be None, and are not checked then
+        :param suffix: what the file name has to end with
+        :param timeout: seconds the download may take
+        :raises ImageUnacceptable: it is not what ``image`` says, or there is
+            no room for it
+        :raises ImageNotFound: and what else Glance may say
+        """
+        if not uuidutils.is_uuid_like(image["id"]):
+            raise exception.InvalidUUID(uuid=image["id"])
+        name = _cache_name(image)
+        directory = None
+        try:
+            with self._one_at_a_time(name):
+                try:
+                    directory = pathlib.Path(
+                        tempfile.mkdtemp(dir=self._directory, prefix="run-")
+                    )
+                    path = directory / f"{image['id']}{suffix}"
+                    if not self._from_cache(name, image, path):
+                        self._download(image, path, timeout)
+                        self._to_cache(name, path)
+                except OSError as error:
+                    raise _unacceptable(image, str(error)) from error
+            yield path
+        finally:
+            if directory is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self, name: str | None) -> Iterator[None]:
+        """Let the second who wants an image find it in the cache."""
+        if name is None:
+            yield
+            return
+        with self._lock:
+            lock = self._fetching.setdefault(name, threading.Lock())
+        with lock:
+            yield
+
+    def _download(
+        self, image: dict[str, Any], path: pathlib.Path, timeout: float
+    ) -> None:
+        self._make_room(image)
+        LOG.info("Downloading image %s", image["id"])
+        with open(
+            os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb"
+        ) as file:
+            sink = _Sink(file, image, time.monotonic() + timeout)
+            try:
+                self._source.download(image["id"], sink)  # type: ignore
+            except (exception.CyborgException, OSError):
+                raise
+            except Exception as error:
+                LOG.exception("Downloading image %s failed", image["id"])
+                raise _unacceptable(image, str(error)) from error
+            sink.check()
+            file.flush()
+            os.fsync(file.fileno())
+
+    # -- the cache
+
+    def _from_cache(
+        self, name: str | None, image: dict[str, Any], path: pathlib.Path
+    ) -> bool:
+        if name is None:
+            return False
+        cached = self._directory / name
+        try:
+            with self._lock:
+                _link(cached, path)
+                os.utime(cached)
+        except FileNotFoundError:
+            return False
+        try:
+            self._verify(image, path)
+        except exception.ImageUnacceptable as error:
+            # A disk that errs, or a tool that wrote to what it was given.
+            LOG.warning("Fetching again: %s", error.faultstring)
+            cached.unlink(missing_ok=True)
+            path.unlink()
+            return False
+        return True
+
+    @staticmethod
+    def _verify(image: dict[str, Any], path: pathlib.Path) -> None:
+        with open(path, "rb") as source, open(os.devnull, "wb") as nowhere:
+            sink = _Sink(nowhere, image, float("inf"))
+            shutil.copyfileobj(source, sink, MIB)
+        sink.check()
+
+    def _to_cache(self, name: str | None, path: pathlib.Path) -> None:
+        if name is None:
+            return
+        limit = CONF.agent.image_cache_size * MIB
+        size = path.stat().st_size
+        if size > limit:
+            return
+        with self._lock:
+            self._shrink(limit - size)
+            _link(path, self._directory / name)
+
+    def _make_room(self, image: dict[str, Any]) -> None:
+        """Drop cached images until this one fits on the disk."""
+        needed = (image.get("size") or 0) + HEADROOM
+        with self._lock:
+            for cached in [*self._cached(), None]:
+                free = shutil.disk_usage(self._directory).free
+                if free >= needed:
+                    return
+                if cached is not None:
+                    cached.unlink()
+        raise _unacceptable(
+            image, f"{needed} bytes are wanted on disk and {free} are free"
+        )
+
+    def _shrink(self, limit: int) -> None:
+        """Drop the images not used for longest."""
+        cached = self._cached()
+        total = sum(path.stat().st_size for path in cached)
+        for path in cached:
+            if total <= limit:
+                return
+            total -= path.stat().st_size
+            path.unlink()
+            LOG.debug("Dropped %s from the image cache", path.name)
+
+    def _cached(self) -> list[pathlib.Path]:
+        """Return the cached images, the one not used for longest first."""
+        return sorted(
+            (path for path in self._directory.iterdir() if path.is_file()),
+            key=lambda path: path.stat().st_mtime_ns,
+        )
+
+
+def _cache_name(image: dict[str, Any]) -> str | None:
+    """Return the name of an image in the cache; None if it has no hash."""
+    value = image.get("hash_value")
+    if not value or not set(value) <= set(string.hexdigits):
+        return None
+    # Half of a SHA-512 tells images apart; all of it is compared on use.
+    return f"{image['id']}_{value[:64]}"
+
+
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Give a file one more name, or a copy where that cannot be."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        target.unlink()
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+        target.chmod(0o600)

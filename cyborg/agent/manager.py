@@ -1,0 +1,307 @@
+"""The agent of one host: looks at the hardware, reports it, works on it."""
+
+from collections.abc import Callable
+import threading
+import time
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+import oslo_messaging as messaging
+from oslo_utils import uuidutils
+
+from cyborg import context as cyborg_context
+from cyborg.agent import discovery
+from cyborg.agent import hotplug
+from cyborg.agent import images
+from cyborg.agent import intents
+from cyborg.agent import report
+from cyborg.agent import reporter
+from cyborg.agent import rpcapi
+from cyborg.agent import store
+from cyborg.agent import work
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.conductor import rpcapi as conductor_rpcapi
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+# Seconds that stop() waits for a thread; a driver may hang on hardware.
+PATIENCE = 10
+
+# What an image can have wrong; programming answers 3 for these.
+IMAGE_ERRORS = (
+    exception.ImageNotFound,
+    exception.ImageNotAuthorized,
+    exception.ImageBadRequest,
+    exception.ImageUnacceptable,
+    exception.GlanceConnectionFailed,
+)
+DONE, FAILED, NO_TARGET, NO_IMAGE = range(4)
+
+declares = messaging.expected_exceptions(
+    exception.CyborgException, LookupError
+)
+
+
+class AgentManager:
+    """The RPC endpoint, and the threads behind it.
+
+    :param conductor: how the conductor is reached
+    :param host: the agent's name on the bus
+    :param listen: makes the agent answer under one more name
+    :param source: where images come from
+    :param monitor: see :class:`cyborg.agent.hotplug.Watcher`
+    """
+
+    target = messaging.Target(version=rpcapi.VERSION)
+
+    def __init__(
+        self,
+        conductor: conductor_rpcapi.ConductorAPI,
+        host: str,
+        listen: Callable[[str], None] | None = None,
+        source: images.Source | None = None,
+        monitor: Callable[[], Any] = hotplug.kernel_monitor,
+    ) -> None:
+        self._conductor = conductor
+        self._host = host
+        self._listen = listen
+        self._source = source
+        self._monitor = monitor
+        self._drivers: list[discovery.Enabled] | None = None
+        self._ended = threading.Event()
+        self._wanted = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._watcher: hotplug.Watcher | None = None
+
+    # -- life
+
+    def load_drivers(
+        self, drivers: list[discovery.Enabled] | None = None
+    ) -> None:
+        """Load what ``[agent] enabled_drivers`` names, or take these.
+
+        :raises ConfigInvalid: the options name or say something impossible
+        """
+        if drivers is None:
+            drivers = discovery.load(CONF.agent.enabled_drivers)
+        directory = store.directory()
+        cache = report.Cache(directory / "last_discovery.json")
+        image_store = images.ImageStore(
+            directory / "images", self._source or images.Glance()
+        )
+        image_store.prepare()
+        self._drivers = drivers
+        self._discovery = discovery.Discovery(drivers, cache)
+        self._reporter = reporter.Reporter(self._conductor, self._host, cache)
+        self._images = image_store
+        self._work = work.HostWork(
+            self._discovery,
+            intents.IntentLog(directory / "intents.json", intents.boot_id()),
+            image_store,
+        )
+
+    def init_host(self) -> None:
+        """Start discovery, reports and heartbeats."""
+        if self._drivers is None:
+            self.load_drivers()
+        if not self._drivers:
+            LOG.warning(
+                "[agent] enabled_drivers is empty: nothing is reported"
+            )
+        self._work.log_interrupted()
+        self._start("discovery", self._run_discovery)
+        self._start("registration", self._run_registration)
+        if CONF.agent.heartbeat_interval:
+            self._start("heartbeat", self._run_heartbeat)
+        # A recorded machine makes no events.
+        if CONF.agent.filesystem_root == "/":
+            monitor = self._monitor()
+            if monitor is not None:
+                self._watcher = hotplug.Watcher(monitor, self._wanted.set)
+                self._watcher.start()
+
+    def stop(self) -> None:
+        """End all threads; one that hangs in a driver is left behind."""
+        self._ended.set()
+        self._wanted.set()
+        if self._watcher is not None:
+            self._watcher.stop()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run_registration(self) -> None:
+        hostname = self._reporter.register(self._ended)
+        if hostname is None:
+            return
+        if self._listen is not None and hostname != self._host:
+            # Conductors of earlier releases call by the provider's name.
+            self._listen(hostname)
+        self._wanted.set()
+
+    def _run_discovery(self) -> None:
+        while not self._ended.is_set():
+            began = time.monotonic()
+            self._wanted.clear()
+            try:
+                self.discover_once()
+            except Exception:
+                LOG.exception("Discovery failed; it will be tried again")
+            spent = time.monotonic() - began
+            self._wanted.wait(max(0.0, CONF.periodic_interval - spent))
+
+    def _run_heartbeat(self) -> None:
+        interval = CONF.agent.heartbeat_interval
+        while not self._ended.wait(
+            max(0.1, interval - self._reporter.seconds_silent())
+        ):
+            self._reporter.heartbeat()
+
+    def discover_once(self) -> None:
+        """Repair, look at the hardware and report it; blocks."""
+        self._work.recover()
+        found = self._discovery.run()
+        self._reporter.publish(
+            report.Report.of(found, self._host) if found else None
+        )
+
+    # -- RPC 1.1
+
+    @declares
+    def program(
+        self,
+        context: cyborg_context.RequestContext,
+        job_uuid: str,
+        controlpath_id: dict[str, Any],
+        image: dict[str, Any],
+        driver_name: str,
+    ) -> dict[str, Any]:
+        """Load a bitstream; see :meth:`cyborg.agent.rpcapi.AgentAPI.program`."""
+        return self._answer(
+            self._work.program, job_uuid, controlpath_id, image, driver_name
+        )
+
+    @declares
+    def device_update(
+        self,
+        context: cyborg_context.RequestContext,
+        job_uuid: str,
+        controlpath_id: dict[str, Any],
+        image: dict[str, Any],
+        driver: str,
+    ) -> dict[str, Any]:
+        """Load firmware; answers like :meth:`program`."""
+        return self._answer(
+            self._work.update, job_uuid, controlpath_id, image, driver
+        )
+
+    def _answer(self, load: Callable[..., None], *args: Any) -> dict[str, Any]:
+        try:
+            load(*args)
+        except IMAGE_ERRORS as error:
+            code, detail = NO_IMAGE, error.faultstring
+        except (LookupError, exception.PciDeviceNotFoundById) as error:
+            code, detail = NO_TARGET, str(error)
+        except exception.CyborgException as error:
+            code, detail = FAILED, error.faultstring
+        except Exception as error:
+            LOG.exception("Loading an image failed")
+            code, detail = FAILED, f"{type(error).__name__}: {error}"
+        else:
+            code, detail = DONE, ""
+        if code:
+            LOG.error("Loading an image failed: %s", detail)
+        # The card may have become another one.
+        self._wanted.set()
+        return {"code": code, "detail": detail}
+
+    @declares
+    def prepare_handle(
+        self,
+        context: cyborg_context.RequestContext,
+        handle: dict[str, Any],
+    ) -> None:
+        """Make ready what a guest is to be given."""
+        if handle["attach_type"] == constants.AttachHandleType.MDEV:
+            self._work.prepare_mdev(*_mdev(handle))
+
+    @declares
+    def cleanup_handle(
+        self,
+        context: cyborg_context.RequestContext,
+        handle: dict[str, Any],
+    ) -> None:
+        """Undo :meth:`prepare_handle`."""
+        if handle["attach_type"] == constants.AttachHandleType.MDEV:
+            self._work.cleanup_mdev(*_mdev(handle))
+
+    @declares
+    def device_get_stats(
+        self,
+        context: cyborg_context.RequestContext,
+        controlpath_id: dict[str, Any],
+        driver: str,
+    ) -> dict[str, Any]:
+        """Return what the driver measures on a card now."""
+        return self._work.get_stats(controlpath_id, driver)
+
+    # -- RPC 1.0
+
+    @declares
+    def fpga_program(
+        self,
+        context: cyborg_context.RequestContext,
+        controlpath_id: dict[str, Any],
+        bitstream_uuid: str,
+        driver_name: str,
+    ) -> bool:
+        """Load a bitstream for a conductor of an earlier release."""
+        if not uuidutils.is_uuid_like(bitstream_uuid):
+            raise exception.InvalidUUID(uuid=bitstream_uuid)
+        try:
+            self._work.program(
+                uuidutils.generate_uuid(),
+                controlpath_id,
+                self._images.describe(bitstream_uuid),
+                driver_name,
+            )
+        except exception.DriverError as error:
+            LOG.error("Programming failed: %s", error.faultstring)
+            return False
+        finally:
+            self._wanted.set()
+        return True
+
+    @declares
+    def create_vgpu_mdev(
+        self,
+        context: cyborg_context.RequestContext,
+        pci_addr: str,
+        asked_type: str,
+        ah_uuid: str,
+    ) -> None:
+        """Make an mdev for a conductor of an earlier release."""
+        self._work.prepare_mdev(pci_addr, asked_type, ah_uuid)
+
+    @declares
+    def remove_vgpu_mdev(
+        self,
+        context: cyborg_context.RequestContext,
+        pci_addr: str,
+        asked_type: str,
+        ah_uuid: str,
+    ) -> None:
+        """Remove an mdev for a conductor of an earlier release."""
+        self._work.cleanup_mdev(pci_addr, asked_type, ah_uuid)
+
+
+def _mdev(handle: dict[str, Any]) -> tuple[str, str, str]:
+    info = handle["attach_info"]
+    return report.pci_address(info), info["asked_type"], handle["uuid"]

@@ -1,0 +1,137 @@
+"""Tells the conductor what this host has, and that it is alive."""
+
+import threading
+import time
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cyborg import context as cyborg_context
+from cyborg.agent import report
+from cyborg.common import exception
+from cyborg.conductor import rpcapi
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Sends reports where something changed, heartbeats where nothing did.
+
+    No failure of the conductor leaves these methods: it is logged, and the
+    next period tries again.
+    """
+
+    def __init__(
+        self, conductor: rpcapi.ConductorAPI, host: str, cache: report.Cache
+    ) -> None:
+        self._conductor = conductor
+        self._host = host
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._report: report.Report | None = None
+        self._sent_at = 0.0
+        self.hostname: str | None = None
+
+    def register(self, ended: threading.Event) -> str | None:
+        """Ask until the conductor knows this host's provider name.
+
+        Blocks; pauses of 1, 2, 4 ... seconds first, then one
+        ``periodic_interval`` each. Returns None if ``ended`` was set.
+        """
+        names = list(
+            dict.fromkeys([CONF.agent.resource_provider_name, self._host])
+        )
+        attempt = 0
+        while not ended.is_set():
+            reason = self._look_up(names)
+            if self.hostname is not None:
+                LOG.info("This host is %s in Placement", self.hostname)
+                return self.hostname
+            if attempt < CONF.agent.resource_provider_startup_retries:
+                pause = 2.0**attempt
+                LOG.warning("%s Trying again in %d s", reason, pause)
+            else:
+                pause = CONF.periodic_interval
+                LOG.error("%s Trying again in %d s", reason, pause)
+            attempt += 1
+            ended.wait(pause)
+        return None
+
+    def _look_up(self, names: list[str]) -> str:
+        """Set the host's name, or return why there is none."""
+        context = cyborg_context.get_admin_context()
+        try:
+            answer = self._conductor.agent_register(context, names, self._host)
+        except exception.ConductorUnavailable as error:
+            return error.faultstring
+        except Exception as error:
+            LOG.exception("The conductor failed to look up %s", names)
+            return str(error)
+        self.hostname = answer.get("hostname")
+        if self.hostname is not None and self.hostname != names[0]:
+            LOG.warning(
+                "Placement has no resource provider %s; using %s",
+                names[0],
+                self.hostname,
+            )
+        return exception.PlacementResourceProviderNotFound(
+            names=", ".join(names)
+        ).faultstring
+
+    def publish(self, current: report.Report | None) -> None:
+        """Make the conductor know this report; None: no driver is enabled."""
+        with self._lock:
+            self._report = current
+            self._send()
+
+    def heartbeat(self) -> None:
+        """Say that the host is alive, if nothing has said so lately."""
+        with self._lock:
+            if self.seconds_silent() >= CONF.agent.heartbeat_interval:
+                self._send()
+
+    def seconds_silent(self) -> float:
+        return time.monotonic() - self._sent_at
+
+    def _send(self) -> None:
+        if self.hostname is None:
+            return
+        try:
+            self._send_to(self.hostname)
+        except exception.ConductorUnavailable as error:
+            LOG.warning("Not reported: %s", error.faultstring)
+        except Exception:
+            LOG.exception("The conductor failed to take the report")
+        finally:
+            # A conductor that is away is not asked more often for it.
+            self._sent_at = time.monotonic()
+
+    def _send_to(self, hostname: str) -> None:
+        context = cyborg_context.get_admin_context()
+        current = self._report
+        digest = current.digest if current else None
+        if current is None or self._cache.was_reported(
+            hostname, current.digest
+        ):
+            answer = self._conductor.report_heartbeat(
+                context, hostname, self._host, digest
+            )
+            # Without drivers there is nothing to report: an empty report
+            # would say that every device of the host is gone.
+            if current is None or not answer.get("need_full_report"):
+                return
+        self._conductor.report_data(
+            context,
+            hostname,
+            current.objects(),
+            rpc_host=self._host,
+            digest=current.digest,
+            drivers=current.drivers,
+        )
+        self._cache.set_reported(hostname, current.digest)
+        LOG.info(
+            "Reported %d devices of %d drivers",
+            len(current.devices),
+            len(current.drivers),
+        )

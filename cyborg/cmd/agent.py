@@ -1,0 +1,57 @@
+"""The console script ``cyborg-agent``."""
+
+import sys
+
+from oslo_config import cfg
+from oslo_privsep import priv_context
+
+from cyborg.agent import manager as agent_manager
+from cyborg.common import constants
+from cyborg.common import service
+from cyborg.conductor import rpcapi as conductor_rpcapi
+
+CONF = cfg.CONF
+
+CLI_OPTS = [
+    cfg.BoolOpt(
+        "dry-run",
+        default=False,
+        help="Print what the enabled drivers find, and end.",
+    ),
+    cfg.BoolOpt(
+        "json",
+        default=False,
+        help="Print what --dry-run finds as JSON.",
+    ),
+]
+
+
+def main() -> int:
+    """Run until signalled."""
+    CONF.register_cli_opts(CLI_OPTS)
+    service.prepare()
+    # Used unless [cyborg_sys_admin] helper_command says otherwise.
+    priv_context.init(root_helper=["sudo"])
+    if CONF.dry_run:
+        from cyborg.agent import dry_run
+
+        return dry_run.main(as_json=CONF.json)
+    manager = agent_manager.AgentManager(
+        conductor_rpcapi.remote(),
+        CONF.host,
+        listen=lambda name: daemon.listen(name),
+    )
+    daemon = service.Service(
+        manager, constants.AGENT_TOPIC, [CONF.host], manager.target.version
+    )
+
+    def start() -> None:
+        # Options that drivers refuse end the process before it is reachable.
+        manager.load_drivers()
+        daemon.start()
+
+    return service.serve(start, daemon.stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
