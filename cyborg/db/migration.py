@@ -15,15 +15,15 @@ from alembic import config as alembic_config
 from alembic import script as alembic_script
 from alembic import util as alembic_util
 from alembic.runtime import migration as alembic_migration
-from oslo_config import cfg
 import sqlalchemy as sa
 
+from cyborg import conf
 from cyborg.common import exception
 from cyborg.db import engine as db_engine
 from cyborg.db import models
 from cyborg.db.migrations import baseline
 
-CONF = cfg.CONF
+CONF = conf.CONF
 
 BASE = "6c77bd6afea5"
 
@@ -177,6 +177,7 @@ def stamp(revision: str) -> None:
         config = _config()
         config.attributes["connection"] = connection
         with _refusing():
+            _script().get_revisions(revision)
             command.stamp(config, revision, purge=True)
         connection.commit()
 

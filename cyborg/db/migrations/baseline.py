@@ -6,10 +6,11 @@ these tables and columns, but not always these names of constraints.
 
 from typing import Any
 
-from oslo_config import cfg
 import sqlalchemy as sa
 
-CONF = cfg.CONF
+from cyborg import conf
+
+CONF = conf.CONF
 
 # Label lists of the enumerations as the base revision makes them.
 ENUMS = {

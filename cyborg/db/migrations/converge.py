@@ -63,7 +63,7 @@ def column(table: str, new: sa.Column[Any]) -> None:
 
 
 def create_table(name: str, *items: Any, **options: Any) -> None:
-    """Create a table."""
+    """Create a table; its indexes are :func:`index`'s to make."""
     if not sa.inspect(op.get_bind()).has_table(name):
         op.create_table(name, *items, **options)
 

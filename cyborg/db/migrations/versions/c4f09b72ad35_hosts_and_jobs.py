@@ -80,9 +80,11 @@ def _create_hosts() -> None:
         _number("sync_attempts", "0"),
         sa.UniqueConstraint("uuid", name="uniq_hosts0uuid"),
         sa.UniqueConstraint("hostname", name="uniq_hosts0hostname"),
-        sa.Index("hosts_rpc_host_idx", "rpc_host"),
-        sa.Index("hosts_sync_due_at_idx", "sync_due_at"),
-        sa.Index("hosts_placement_synced_at_idx", "placement_synced_at"),
+    )
+    converge.index("hosts", "hosts_rpc_host_idx", ["rpc_host"])
+    converge.index("hosts", "hosts_sync_due_at_idx", ["sync_due_at"])
+    converge.index(
+        "hosts", "hosts_placement_synced_at_idx", ["placement_synced_at"]
     )
     _create(
         "conductors",
@@ -121,12 +123,14 @@ def _create_jobs() -> None:
         sa.Column("last_error", sa.Text),
         sa.Column("finished_at", sa.DateTime),
         sa.UniqueConstraint("uuid", name="uniq_jobs0uuid"),
-        sa.Index("jobs_lease_idx", "finished_at", "lease_expires_at"),
-        sa.Index("jobs_arq_id_idx", "arq_id"),
-        sa.Index("jobs_deployable_id_idx", "deployable_id"),
-        sa.Index("jobs_device_id_idx", "device_id"),
-        sa.Index("jobs_attach_handle_id_idx", "attach_handle_id"),
     )
+    converge.index(
+        "jobs", "jobs_lease_idx", ["finished_at", "lease_expires_at"]
+    )
+    converge.index("jobs", "jobs_arq_id_idx", ["arq_id"])
+    converge.index("jobs", "jobs_deployable_id_idx", ["deployable_id"])
+    converge.index("jobs", "jobs_device_id_idx", ["device_id"])
+    converge.index("jobs", "jobs_attach_handle_id_idx", ["attach_handle_id"])
 
 
 def _create_outbox() -> None:
@@ -138,8 +142,12 @@ def _create_outbox() -> None:
         _number("attempts"),
         sa.Column("next_attempt_at", sa.DateTime, nullable=False),
         sa.UniqueConstraint("arq_uuid", name="uniq_notifications0arq_uuid"),
-        sa.Index("notifications_due_idx", "next_attempt_at"),
-        sa.Index("notifications_instance_uuid_idx", "instance_uuid"),
+    )
+    converge.index(
+        "notifications", "notifications_due_idx", ["next_attempt_at"]
+    )
+    converge.index(
+        "notifications", "notifications_instance_uuid_idx", ["instance_uuid"]
     )
 
 

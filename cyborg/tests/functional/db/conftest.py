@@ -1,0 +1,28 @@
+"""Databases for the tests in this directory."""
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures.database import database_url
+
+__all__ = ["database_url", "db", "sqlite_db"]
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[sa.Engine]:
+    """Engine of an empty database that ``cyborg.db`` works on."""
+    with database.configured(database_url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def sqlite_db() -> Iterator[sa.Engine]:
+    """The same, where the engine makes no difference."""
+    with (
+        database.database("sqlite") as url,
+        database.configured(url) as engine,
+    ):
+        yield engine

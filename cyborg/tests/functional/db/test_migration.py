@@ -1,0 +1,402 @@
+"""Every way a database gets to the schema of this release."""
+
+from typing import Any
+
+from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import test_migrations
+import pytest
+import sqlalchemy as sa
+
+from cyborg.common import exception
+from cyborg.db import migration
+from cyborg.db import models
+from cyborg.db.migrations import baseline
+from cyborg.tests.fixtures import upstream
+
+ARQS = "extended_accelerator_requests"
+
+
+@pytest.fixture(params=upstream.VARIANTS)
+def earlier(request: pytest.FixtureRequest, db: sa.Engine) -> sa.Engine:
+    """Database of an earlier release with a small cloud in it."""
+    upstream.load_schema(db, request.param)
+    upstream.load(db, "data")
+    return db
+
+
+def rows(engine: sa.Engine) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return table -> id -> row, the columns of earlier releases only."""
+    found = {}
+    with engine.connect() as connection:
+        for table in baseline.metadata().sorted_tables:
+            columns = [sa.column(column.name) for column in table.columns]
+            query = sa.select(*columns).select_from(sa.table(table.name))
+            found[table.name] = {
+                row.id: dict(row._mapping) for row in connection.execute(query)
+            }
+    return found
+
+
+def shape(engine: sa.Engine) -> dict[str, Any]:
+    """Return what can be known of a schema, whatever the order of things."""
+
+    def label(kind: Any) -> Any:
+        return getattr(kind, "enums", None) or str(kind)
+
+    def key(item: Any) -> Any:
+        on_delete = item["options"].get("ondelete")
+        return (
+            item["constrained_columns"],
+            item["referred_table"],
+            # On MySQL these are the same, and either may be shown.
+            None if on_delete in ("RESTRICT", "NO ACTION") else on_delete,
+        )
+
+    inspector = sa.inspect(engine)
+    return {
+        table: {
+            "columns": {
+                item["name"]: (
+                    label(item["type"]),
+                    item["nullable"],
+                    item["default"],
+                )
+                for item in inspector.get_columns(table)
+            },
+            "primary key": inspector.get_pk_constraint(table)[
+                "constrained_columns"
+            ],
+            "uniques": {
+                item["name"]: item["column_names"]
+                for item in inspector.get_unique_constraints(table)
+            },
+            "indexes": {
+                item["name"]: (item["column_names"], bool(item["unique"]))
+                for item in inspector.get_indexes(table)
+            },
+            "foreign keys": {
+                item["name"]: key(item)
+                for item in inspector.get_foreign_keys(table)
+            },
+            "options": {
+                name: value
+                for name, value in inspector.get_table_options(table).items()
+                if name in ("mysql_engine", "mysql_default charset")
+            },
+        }
+        for table in inspector.get_table_names()
+    }
+
+
+def made_at_once(engine: sa.Engine) -> dict[str, Any]:
+    """Return the shape that create_schema() makes; empties the database."""
+    tables = sa.MetaData()
+    tables.reflect(engine)
+    with migration._connecting() as connection:
+        tables.drop_all(connection)
+        if engine.dialect.name == "postgresql":
+            for item in sa.inspect(connection).get_enums():
+                connection.exec_driver_sql(f"DROP TYPE {item['name']}")
+        connection.commit()
+    migration.create_schema()
+    return shape(engine)
+
+
+class TestEmptyDatabase:
+    def test_upgrade_and_create_schema_make_the_same(
+        self, db: sa.Engine
+    ) -> None:
+        migration.upgrade()
+        upgraded = shape(db)
+        assert set(upgraded) == {
+            *models.Base.metadata.tables,
+            "alembic_version",
+        }
+        assert upgraded == made_at_once(db)
+
+    def test_no_difference_from_the_models(self, db: sa.Engine) -> None:
+        migration.upgrade()
+        assert migration.check_schema() == []
+
+    def test_upgrade_is_repeatable_and_stops_where_told(
+        self, db: sa.Engine
+    ) -> None:
+        assert migration.version() is None
+        migration.upgrade(migration.BASE)
+        assert migration.version() == migration.BASE
+        assert not sa.inspect(db).has_table("hosts")
+        migration.upgrade()
+        migration.upgrade()
+        assert migration.version() == migration.head()
+
+    def test_unknown_revision(self, db: sa.Engine) -> None:
+        with pytest.raises(exception.SchemaRefused, match="nosuchrevision"):
+            migration.upgrade("nosuchrevision")
+
+    def test_create_schema_refuses_a_versioned_database(
+        self, db: sa.Engine
+    ) -> None:
+        migration.create_schema()
+        with pytest.raises(exception.SchemaRefused, match="version control"):
+            migration.create_schema()
+
+    def test_differences_are_named(self, db: sa.Engine) -> None:
+        migration.upgrade()
+        with db.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE notifications")
+            connection.exec_driver_sql("CREATE TABLE leftover (id INTEGER)")
+            on = " ON devices" if db.dialect.name == "mysql" else ""
+            connection.exec_driver_sql(f"DROP INDEX devices_type_idx{on}")
+            connection.exec_driver_sql(
+                "ALTER TABLE hosts ADD COLUMN color VARCHAR(9)"
+            )
+        assert sorted(migration.check_schema()) == [
+            "column is extra: hosts.color",
+            "index is missing: devices.devices_type_idx",
+            "index is missing: notifications.notifications_due_idx",
+            "index is missing: notifications.notifications_instance_uuid_idx",
+            "table is extra: leftover",
+            "table is missing: notifications",
+        ]
+
+
+class TestEarlierRelease:
+    def test_nothing_is_lost(self, earlier: sa.Engine) -> None:
+        before = rows(earlier)
+        migration.upgrade()
+        after = rows(earlier)
+
+        # Handles that were neither free nor taken, or taken and marked free.
+        before["attach_handles"][3]["in_use"] = False
+        before["attach_handles"][6]["in_use"] = True
+        # Two counters of one project and resource.
+        before["quota_usages"][1].update(in_use=3, reserved=3)
+        del before["quota_usages"][2]
+        before["reservations"][1]["usage_id"] = 1
+        assert after == before
+        assert migration.version() == migration.head()
+
+    def test_schema_is_that_of_a_new_database(
+        self, earlier: sa.Engine
+    ) -> None:
+        migration.upgrade()
+        upgraded = shape(earlier)
+        assert upgraded == made_at_once(earlier)
+
+    def test_instances_with_arqs_are_bound(self, earlier: sa.Engine) -> None:
+        migration.upgrade()
+        with earlier.connect() as connection:
+            found = connection.execute(
+                sa.select(models.BoundInstance.instance_uuid)
+            ).scalars()
+            assert sorted(found) == [
+                f"10000000-0000-4000-8000-00000000000{n}" for n in range(1, 5)
+            ]
+
+    def test_handles_are_guarded(self, earlier: sa.Engine) -> None:
+        migration.upgrade()
+        with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
+            upstream.load(earlier, "double-booked")
+
+    def test_new_labels_are_accepted(self, earlier: sa.Engine) -> None:
+        migration.upgrade()
+        with earlier.begin() as connection:
+            for table, column, label in (
+                (models.ARQ, "state", "UnbindFailed"),
+                (models.Device, "type", "PMEM"),
+                (models.AttachHandle, "attach_type", "PMEM"),
+                (models.ControlPathID, "cpid_type", "PMEM"),
+                (models.ARQ, "substate", "Publishing"),
+            ):
+                connection.execute(
+                    sa.update(table)
+                    .where(table.id == 1)
+                    .values({column: label})
+                )
+                found = connection.scalar(
+                    sa.select(getattr(table, column)).where(table.id == 1)
+                )
+                assert found == label
+
+    def test_children_of_a_deployable_keep_it(
+        self, earlier: sa.Engine
+    ) -> None:
+        migration.upgrade()
+        with earlier.begin() as connection:
+            connection.execute(sa.delete(models.Attribute))
+            connection.execute(
+                sa.update(models.ARQ).values(
+                    attach_handle_id=None, deployable_id=None
+                )
+            )
+            connection.execute(sa.delete(models.AttachHandle))
+        with (
+            pytest.raises(Exception, match=r"(?i)foreign key"),
+            earlier.begin() as connection,
+        ):
+            connection.execute(
+                sa.delete(models.Deployable).where(models.Deployable.id == 1)
+            )
+
+    def test_rows_get_new_ids(self, earlier: sa.Engine) -> None:
+        migration.upgrade()
+        with earlier.begin() as connection:
+            inserted = connection.execute(
+                sa.insert(models.QuotaUsage).values(
+                    project_id="project-3",
+                    resource="FPGA",
+                    in_use=0,
+                    reserved=0,
+                )
+            )
+            assert inserted.inserted_primary_key is not None
+            assert inserted.inserted_primary_key[0] > 5
+
+    def test_double_booked_handle_stops_it(self, earlier: sa.Engine) -> None:
+        upstream.load(earlier, "double-booked")
+        before, schema = rows(earlier), shape(earlier)
+        with pytest.raises(exception.SchemaRefused) as refused:
+            migration.upgrade()
+        text = refused.value.faultstring
+        assert "nothing was changed" in text
+        assert "attach handle ab000000-0000-4000-8000-000000000001" in text
+        assert "e0000000-0000-4000-8000-000000000001 (Bound" in text
+        assert "e0000000-0000-4000-8000-000000000090 (Bound" in text
+        assert "SET attach_handle_id = NULL" in text
+        assert (rows(earlier), shape(earlier)) == (before, schema)
+        assert migration.version() == migration.BASE
+
+        with earlier.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE extended_accelerator_requests SET "
+                "attach_handle_id = NULL, deployable_id = NULL, "
+                "state = 'BindFailed' "
+                "WHERE uuid = 'e0000000-0000-4000-8000-000000000090'"
+            )
+        migration.upgrade()
+        assert migration.version() == migration.head()
+
+
+def test_profiles_of_one_uuid_stop_it(db: sa.Engine) -> None:
+    upstream.load_schema(db, "created")
+    upstream.load(db, "data", "profiles-of-one-uuid")
+    with pytest.raises(exception.SchemaRefused) as refused:
+        migration.upgrade()
+    assert (
+        "device_profiles with the uuid df000000-0000-4000-8000-000000000001"
+        ": id 1; id 90" in refused.value.faultstring
+    )
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("revision", migration.TOO_OLD)
+    def test_release_before_2023_2(
+        self, sqlite_db: sa.Engine, revision: str
+    ) -> None:
+        upstream.load_schema(sqlite_db, "migrated")
+        _restamp(sqlite_db, revision)
+        with pytest.raises(exception.SchemaRefused, match="2023.2 or later"):
+            migration.upgrade()
+        assert migration.version() == revision
+
+    def test_newer_release(self, db: sa.Engine) -> None:
+        migration.upgrade()
+        _restamp(db, "ffffffffffff")
+        with pytest.raises(exception.SchemaRefused, match="newer release"):
+            migration.upgrade()
+
+    def test_tables_without_a_revision(self, db: sa.Engine) -> None:
+        upstream.load_schema(db, "created")
+        with db.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM alembic_version")
+        for refused in (migration.upgrade, migration.create_schema):
+            with pytest.raises(
+                exception.SchemaRefused, match="stamp --revision 6c77bd6afea5"
+            ):
+                refused()
+        migration.stamp(migration.BASE)
+        migration.upgrade()
+        assert migration.version() == migration.head()
+
+    def test_two_revisions(self, db: sa.Engine) -> None:
+        migration.upgrade()
+        with db.begin() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO alembic_version VALUES ('6c77bd6afea5')"
+            )
+        with pytest.raises(exception.SchemaRefused, match="more than one"):
+            migration.upgrade()
+        migration.stamp("head")
+        assert migration.version() == migration.head()
+
+    def test_stamp_of_an_unknown_revision(self, db: sa.Engine) -> None:
+        migration.upgrade()
+        with pytest.raises(exception.SchemaRefused, match="4cc1d79978fc"):
+            migration.stamp("4cc1d79978fc")
+        assert migration.version() == migration.head()
+
+
+def _restamp(engine: sa.Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE alembic_version SET version_num = :revision"),
+            {"revision": revision},
+        )
+
+
+def test_upgrade_goes_on_where_it_stopped(
+    db: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.load_schema(db, "migrated")
+    upstream.load(db, "data")
+    execute = db.dialect.do_execute
+    left = 0
+
+    def fail_later(cursor: Any, statement: str, *args: Any) -> None:
+        nonlocal left
+        if statement.lstrip().startswith(("ALTER", "CREATE", "DROP")):
+            left -= 1
+            if left == 0:
+                raise RuntimeError("killed")
+        execute(cursor, statement, *args)
+
+    monkeypatch.setattr(db.dialect, "do_execute", fail_later)
+    # Every run is killed one schema change further on, as long as runs end
+    # before the last.
+    for survives in range(1, 500):
+        left = survives
+        try:
+            migration.upgrade()
+        except (RuntimeError, db_exception.DBError) as error:
+            assert "killed" in str(error)
+            continue
+        break
+    assert migration.check_schema() == []
+    assert len(rows(db)[ARQS]) == 7
+
+
+class _ModelsMigrationsSync(test_migrations.ModelsMigrationsSync):
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def db_sync(self, engine: sa.Engine) -> None:
+        migration.upgrade()
+
+    def get_engine(self) -> sa.Engine:
+        return self.engine
+
+    def get_metadata(self) -> sa.MetaData:
+        return models.Base.metadata
+
+    def include_object(self, item: Any, name: str, kind: str, *_: Any) -> bool:
+        return not (kind == "table" and name == "alembic_version")
+
+    def addCleanup(self, function: Any) -> None:
+        """Leave it to the fixture to drop the database."""
+
+    def fail(self, message: str) -> None:
+        pytest.fail(message)
+
+
+def test_models_and_migrations_agree(db: sa.Engine) -> None:
+    _ModelsMigrationsSync(db).test_models_sync()
