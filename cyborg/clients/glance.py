@@ -1,0 +1,185 @@
+"""Glance: bitstreams and firmware, read as the service user."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import hashlib
+import time
+from typing import Any
+from typing import BinaryIO
+from typing import TypeVar
+from urllib import parse
+
+from keystoneauth1 import exceptions as ks_exceptions
+from oslo_config import cfg
+from oslo_log import log as logging
+import requests
+
+from cyborg.clients import auth
+from cyborg.common import exception
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+GROUP = "glance"
+CHUNK_SIZE = 1024 * 1024
+# Seconds before a call is repeated; [glance] num_retries says how often.
+PAUSE = 1
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Downloaded:
+    """What came: its size in bytes and its hash as hexadecimal text."""
+
+    size: int
+    digest: str
+
+
+def get_image(image_id: str, request_id: str | None = None) -> dict[str, Any]:
+    """Return an image's record: id, status, size, os_hash_value, and so on.
+
+    :raises ImageNotFound: no such image, or not for this user
+    :raises ImageNotAuthorized: the service user may not read it
+    :raises ImageBadRequest: Glance does not take the id
+    :raises GlanceConnectionFailed: Glance does not answer
+    """
+    path = f"/v2/images/{parse.quote(image_id, safe='')}"
+    return _repeated(lambda: _ask_json(path, image_id, request_id))
+
+
+def find_images(
+    request_id: str | None = None, **properties: str
+) -> list[dict[str, Any]]:
+    """Return the images whose properties are exactly these.
+
+    :param properties: such as ``{"accel:function_id": "..."}`` or ``name``
+    :raises GlanceConnectionFailed: Glance does not answer
+    """
+    path = f"/v2/images?{parse.urlencode(properties)}"
+    what = ", ".join(f"{key}={value}" for key, value in properties.items())
+    images: list[dict[str, Any]] = []
+    next_path: str | None = path
+    while next_path is not None:
+        body = _repeated(
+            functools.partial(_ask_json, next_path, what, request_id)
+        )
+        images += body["images"]
+        next_path = body.get("next")
+    return images
+
+
+def download(
+    image_id: str,
+    fileobj: BinaryIO,
+    chunk_size: int = CHUNK_SIZE,
+    hash_name: str = "sha512",
+    request_id: str | None = None,
+) -> Downloaded:
+    """Write an image's data to a file, a chunk in memory at a time.
+
+    The call is repeated only while nothing was written.
+
+    :raises ImageUnacceptable: the image has no data
+    :raises GlanceConnectionFailed: Glance does not answer, or stopped halfway
+    """
+    path = f"/v2/images/{parse.quote(image_id, safe='')}/file"
+    response = _repeated(lambda: _ask(path, image_id, request_id, stream=True))
+    digest = hashlib.new(hash_name, usedforsecurity=False)
+    size = 0
+    with response:
+        if response.status_code == 204:
+            raise exception.ImageUnacceptable(
+                image=image_id, reason="it has no data"
+            )
+        chunks = response.iter_content(chunk_size)
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except requests.RequestException as error:
+                raise _failed(auth.reason(error)) from error
+            if chunk is None:
+                return Downloaded(size, digest.hexdigest())
+            fileobj.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+
+
+class Client:
+    """The functions of this module, for who takes them as an argument."""
+
+    get_image = staticmethod(get_image)
+    find_images = staticmethod(find_images)
+    download = staticmethod(download)
+
+
+def get_client() -> Client:
+    """Return the functions as an object."""
+    return Client()
+
+
+def _repeated(call: Callable[[], T]) -> T:
+    left = CONF.glance.num_retries
+    while True:
+        try:
+            return call()
+        except exception.GlanceConnectionFailed as error:
+            if left <= 0:
+                raise
+            left -= 1
+            LOG.warning("%s; trying again", error.faultstring)
+            time.sleep(PAUSE)
+
+
+def _ask_json(
+    path: str, image_id: str, request_id: str | None
+) -> dict[str, Any]:
+    response = _ask(path, image_id, request_id)
+    try:
+        return dict(response.json())
+    except ValueError as error:
+        raise _failed("its answer is not JSON") from error
+
+
+def _ask(
+    path: str,
+    image_id: str,
+    request_id: str | None,
+    stream: bool = False,
+) -> requests.Response:
+    adapter = auth.adapter(GROUP)
+    options: dict[str, Any] = {}
+    if stream:
+        options = {"stream": True, "log": False}
+    try:
+        # Some catalogs have the version in the endpoint, most do not.
+        endpoint = adapter.get_endpoint()
+        if endpoint is None:
+            raise _failed("the catalog has no endpoint of it")
+        response = adapter.get(
+            endpoint.rstrip("/").removesuffix("/v2") + path,
+            headers=auth.headers(request_id)
+            | {"Accept": "application/octet-stream" if stream else "*/*"},
+            raise_exc=False,
+            **options,
+        )
+    except ks_exceptions.ClientException as error:
+        raise _failed(auth.reason(error)) from error
+    status = response.status_code
+    if status == 200 or (stream and status == 204):
+        return response
+    text = " ".join(response.text.split())[:200]
+    if status == 404:
+        raise exception.ImageNotFound(image=image_id)
+    if status in (401, 403):
+        raise exception.ImageNotAuthorized(image=image_id)
+    if status == 400:
+        raise exception.ImageBadRequest(image=image_id)
+    raise _failed(f"{status} {text}")
+
+
+def _failed(reason: str) -> exception.GlanceConnectionFailed:
+    return exception.GlanceConnectionFailed(
+        server=CONF.glance.endpoint_override or "its endpoint", reason=reason
+    )

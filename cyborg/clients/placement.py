@@ -1,0 +1,358 @@
+"""Placement: the resource providers of accelerators.
+
+Every status is looked at. Whatever depends on what a provider is like now is
+written with the generation that came with what was read.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterator
+import dataclasses
+import threading
+from typing import Any
+from urllib import parse
+
+from keystoneauth1 import exceptions as ks_exceptions
+import requests
+
+from cyborg.clients import auth
+from cyborg.common import exception
+
+GROUP = "placement"
+
+# Nova needs it too, so every Placement that is there has it.
+MICROVERSION = "1.36"
+# The first that moves a provider below another parent.
+REPARENT_MICROVERSION = "1.37"
+
+# Error codes in Placement's answers.
+CONCURRENT_UPDATE = "placement.concurrent_update"
+DUPLICATE_NAME = "placement.duplicate_name"
+INVENTORY_IN_USE = "placement.inventory.inuse"
+
+# Keeps the query below what servers take as one line.
+_NAMES_PER_QUERY = 25
+
+# Away, overloaded, or not letting us in: nothing is wrong with the request.
+_UNAVAILABLE = (401, 403, 429)
+
+Inventories = dict[str, dict[str, Any]]
+
+
+@dataclasses.dataclass
+class _Known:
+    """Names that were seen to exist in Placement; they never go away."""
+
+    traits: set[str] = dataclasses.field(default_factory=set)
+    classes: set[str] = dataclasses.field(default_factory=set)
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+_known = _Known()
+
+
+def forget() -> None:
+    """Look again which traits and resource classes exist."""
+    with _known.lock:
+        _known.traits.clear()
+        _known.classes.clear()
+
+
+def _quote(text: str) -> str:
+    return parse.quote(text, safe="")
+
+
+class Client:
+    """Calls Placement for one request or one piece of work.
+
+    All methods raise :class:`~cyborg.common.exception.PlacementUnavailable`
+    when Placement does not answer or is not able to, and
+    :class:`~cyborg.common.exception.PlacementError` for answers that make no
+    sense. The latter, and ``PlacementConflict``, have ``kwargs["status"]``
+    and ``kwargs["error_code"]``.
+
+    :param request_id: global id of the request this is done for
+    """
+
+    def __init__(self, request_id: str | None = None) -> None:
+        self._headers = auth.headers(request_id)
+
+    # -- providers
+
+    def version_range(self) -> tuple[str, str]:
+        """Return the lowest and the highest microversion there is."""
+        body = self._ask("GET", "/", accept=(200,)).json()
+        version = body["versions"][0]
+        return version["min_version"], version["max_version"]
+
+    def find_provider(self, name: str) -> dict[str, Any] | None:
+        """Return the provider of a name."""
+        query = parse.urlencode({"name": name})
+        found = self._ask("GET", f"/resource_providers?{query}").json()
+        providers = found["resource_providers"]
+        return providers[0] if providers else None
+
+    def get_provider(self, uuid: str) -> dict[str, Any] | None:
+        """Return a provider, None if there is none of this uuid."""
+        response = self._ask(
+            "GET", f"/resource_providers/{_quote(uuid)}", accept=(200, 404)
+        )
+        return response.json() if response.status_code == 200 else None
+
+    def get_tree(self, uuid: str) -> list[dict[str, Any]]:
+        """Return every provider of the tree that ``uuid`` is part of.
+
+        Each: uuid, name, generation, parent_provider_uuid,
+        root_provider_uuid. Empty if there is no such provider.
+        """
+        path = f"/resource_providers?in_tree={_quote(uuid)}"
+        tree: list[dict[str, Any]] = self._ask("GET", path).json()[
+            "resource_providers"
+        ]
+        return tree
+
+    def create_provider(
+        self, uuid: str, name: str, parent_uuid: str
+    ) -> dict[str, Any]:
+        """Create an empty provider below another one; return its record.
+
+        :raises PlacementConflict: uuid or name is taken
+        """
+        record: dict[str, Any] = self._ask(
+            "POST",
+            "/resource_providers",
+            {
+                "uuid": uuid,
+                "name": name,
+                "parent_provider_uuid": parent_uuid,
+            },
+            accept=(200, 201),
+            what=f"creating provider {name}",
+        ).json()
+        return record
+
+    def update_provider(
+        self, uuid: str, name: str, parent_uuid: str
+    ) -> dict[str, Any]:
+        """Rename a provider, or move it below another parent.
+
+        :raises PlacementConflict: the name is taken
+        """
+        record: dict[str, Any] = self._ask(
+            "PUT",
+            f"/resource_providers/{_quote(uuid)}",
+            {"name": name, "parent_provider_uuid": parent_uuid},
+            what=f"moving provider {uuid}",
+            microversion=REPARENT_MICROVERSION,
+        ).json()
+        return record
+
+    def delete_provider(self, uuid: str) -> bool:
+        """Delete a provider; False if there was none.
+
+        :raises PlacementConflict: it is allocated from, or has children
+        """
+        response = self._ask(
+            "DELETE",
+            f"/resource_providers/{_quote(uuid)}",
+            accept=(204, 404),
+            what=f"deleting provider {uuid}",
+        )
+        return response.status_code == 204
+
+    # -- what providers have
+
+    def get_inventories(self, uuid: str) -> tuple[int, Inventories] | None:
+        """Return generation and inventories, None without the provider."""
+        response = self._ask(
+            "GET",
+            f"/resource_providers/{_quote(uuid)}/inventories",
+            accept=(200, 404),
+        )
+        if response.status_code == 404:
+            return None
+        body = response.json()
+        return body["resource_provider_generation"], body["inventories"]
+
+    def put_inventories(
+        self, uuid: str, generation: int, inventories: Inventories
+    ) -> int:
+        """Replace all inventories; return the new generation.
+
+        :raises PlacementStale: the provider has changed since it was read
+        :raises PlacementConflict: a class that is left out is allocated
+        """
+        body = {
+            "resource_provider_generation": generation,
+            "inventories": inventories,
+        }
+        response = self._ask(
+            "PUT",
+            f"/resource_providers/{_quote(uuid)}/inventories",
+            body,
+            what=f"writing inventories of provider {uuid}",
+            stale=uuid,
+        )
+        return int(response.json()["resource_provider_generation"])
+
+    def get_traits(self, uuid: str) -> tuple[int, set[str]] | None:
+        """Return generation and traits, None without the provider."""
+        response = self._ask(
+            "GET",
+            f"/resource_providers/{_quote(uuid)}/traits",
+            accept=(200, 404),
+        )
+        if response.status_code == 404:
+            return None
+        body = response.json()
+        return body["resource_provider_generation"], set(body["traits"])
+
+    def put_traits(
+        self, uuid: str, generation: int, traits: Collection[str]
+    ) -> int:
+        """Replace all traits; return the new generation.
+
+        :raises PlacementStale: the provider has changed since it was read
+        """
+        body = {
+            "resource_provider_generation": generation,
+            "traits": sorted(traits),
+        }
+        response = self._ask(
+            "PUT",
+            f"/resource_providers/{_quote(uuid)}/traits",
+            body,
+            what=f"writing traits of provider {uuid}",
+            stale=uuid,
+        )
+        return int(response.json()["resource_provider_generation"])
+
+    # -- names
+
+    def ensure_traits(self, names: Collection[str]) -> set[str]:
+        """Make custom traits exist; return which of ``names`` exist then."""
+        with _known.lock:
+            unknown = sorted(set(names) - _known.traits)
+        for chunk in _chunks(unknown):
+            query = parse.urlencode({"name": "in:" + ",".join(chunk)})
+            there = set(self._ask("GET", f"/traits?{query}").json()["traits"])
+            for name in sorted(set(chunk) - there):
+                if self._ensure(f"/traits/{_quote(name)}"):
+                    there.add(name)
+            with _known.lock:
+                _known.traits |= there
+        with _known.lock:
+            return set(names) & _known.traits
+
+    def ensure_resource_classes(self, names: Collection[str]) -> None:
+        """Make custom resource classes exist."""
+        custom = {name for name in names if name.startswith("CUSTOM_")}
+        with _known.lock:
+            unknown = sorted(custom - _known.classes)
+        for name in unknown:
+            if self._ensure(f"/resource_classes/{_quote(name)}"):
+                with _known.lock:
+                    _known.classes.add(name)
+
+    def _ensure(self, path: str) -> bool:
+        # 400: a standard name that this Placement does not have, or a name
+        # that it does not take.
+        response = self._ask("PUT", path, accept=(201, 204, 400))
+        return response.status_code != 400
+
+    # -- allocations
+
+    def provider_allocations(self, uuid: str) -> dict[str, Any]:
+        """Return what consumers have of a provider, by consumer uuid."""
+        response = self._ask(
+            "GET",
+            f"/resource_providers/{_quote(uuid)}/allocations",
+            accept=(200, 404),
+        )
+        if response.status_code == 404:
+            return {}
+        allocations: dict[str, Any] = response.json()["allocations"]
+        return allocations
+
+    def consumer_allocations(self, uuid: str) -> dict[str, Any]:
+        """Return what a consumer (an instance) has, by provider uuid.
+
+        Empty if Placement knows of no such consumer.
+        """
+        allocations: dict[str, Any] = self._ask(
+            "GET", f"/allocations/{_quote(uuid)}"
+        ).json()["allocations"]
+        return allocations
+
+    # -- HTTP
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: Collection[int] = (200,),
+        what: str | None = None,
+        stale: str | None = None,
+        microversion: str = MICROVERSION,
+    ) -> requests.Response:
+        adapter = auth.adapter(GROUP)
+        try:
+            response = adapter.request(
+                path,
+                method,
+                json=body,
+                headers=self._headers
+                | {"OpenStack-API-Version": f"placement {microversion}"},
+                raise_exc=False,
+            )
+        except ks_exceptions.ClientException as error:
+            raise exception.PlacementUnavailable(
+                reason=auth.reason(error)
+            ) from error
+        status = response.status_code
+        if status in accept:
+            return response
+        if status >= 500 or status in _UNAVAILABLE:
+            raise exception.PlacementUnavailable(
+                reason=f"{method} {path}: {status} {_detail(response)}"
+            )
+        what = what or f"{method} {path}"
+        code = _code(response)
+        if status == 409:
+            if code == CONCURRENT_UPDATE and stale is not None:
+                raise exception.PlacementStale(rp_uuid=stale)
+            raise exception.PlacementConflict(
+                operation=what,
+                reason=_detail(response),
+                status=status,
+                error_code=code,
+            )
+        raise exception.PlacementError(
+            operation=what,
+            status=status,
+            reason=_detail(response),
+            error_code=code,
+        )
+
+
+def _chunks(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _NAMES_PER_QUERY):
+        yield names[start : start + _NAMES_PER_QUERY]
+
+
+def _error(response: requests.Response) -> dict[str, Any]:
+    try:
+        return dict(response.json()["errors"][0])
+    except (ValueError, KeyError, IndexError, TypeError):
+        # A proxy's page, not Placement's.
+        return {}
+
+
+def _code(response: requests.Response) -> str | None:
+    return _error(response).get("code")
+
+
+def _detail(response: requests.Response) -> str:
+    text = _error(response).get("detail") or response.text
+    return " ".join(str(text).split())[:500]
