@@ -25,6 +25,7 @@ class CardDriver(driver.Driver):
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        """Take what :class:`.driver.Driver` takes."""
         super().__init__(**kwargs)
         self.names = pci.Names(self.run)
         # What was said of a card before its ids became unreadable.
@@ -67,6 +68,7 @@ class CardDriver(driver.Driver):
         return [item for item in functions.values() if self.claims(item)]
 
     def discover(self) -> list[report.DriverDevice]:
+        """Return every card, sorted by address."""
         functions = pci.read_functions(self.root)
         cards = self.cards(functions)
         self.names.learn(cards)
@@ -138,6 +140,17 @@ class CardDriver(driver.Driver):
                 exc_info=not isinstance(error, exception.CyborgException),
             )
             return self.describe(card, [], stub=True)
+
+
+def attachable(
+    card: pci.Function, functions: dict[str, pci.Function]
+) -> list[pci.Function]:
+    """Return what guests may own: the virtual functions, or the card."""
+    if not card.virtfns:
+        return [card]
+    return [
+        functions[address] for address in card.virtfns if address in functions
+    ]
 
 
 def _as_stub(device: report.DriverDevice) -> report.DriverDevice:

@@ -1,0 +1,88 @@
+"""Inspur NVMe solid state drives."""
+
+from oslo_log import log
+
+from cyborg.accelerator import card as card_driver
+from cyborg.accelerator import describe
+from cyborg.accelerator import pci
+from cyborg.accelerator import usage
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.objects import report
+
+LOG = log.getLogger(__name__)
+
+INSPUR = "1bd4"
+NVME_CLASS = "0108"
+# Of the host, and of a guest that has the drive.
+DRIVERS = ("nvme", "vfio-pci")
+
+
+class InspurNVMeSSDDriver(card_driver.CardDriver):
+    """Reports the drives that the host itself does not use."""
+
+    VENDOR = "inspur"
+    TYPE = constants.DeviceType.SSD
+
+    def claims(self, function: pci.Function) -> bool:
+        return function.vendor == INSPUR and function.class_code == NVME_CLASS
+
+    def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
+        """Return the drives, without those that hold the host's data."""
+        return [
+            card
+            for card in super().cards(functions)
+            if not self._is_used(card)
+        ]
+
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=card.vendor,
+            model=self.names.of(card),
+            std_board_info=describe.board_info(
+                product_id=card.product, controller=card.class_name
+            ),
+            vendor_board_info=describe.vendor_info("ssd_vb_info"),
+            deployables=deployables,
+            stub=stub,
+        )
+
+    def deployables(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> list[report.DriverDeployable]:
+        if card.driver not in DRIVERS:
+            # So it is for a moment while a guest is given the drive; who
+            # else uses it with another driver is not known.
+            raise exception.DriverError(
+                reason=f"{card.address} is bound to {card.driver}, not to "
+                f"one of {', '.join(DRIVERS)}"
+            )
+        return [
+            describe.deployable(
+                self.host,
+                card.address,
+                resource_class=constants.RC_SSD,
+                traits=[
+                    "CUSTOM_SSD_INSPUR",
+                    f"CUSTOM_SSD_PRODUCT_ID_{card.product}",
+                ],
+                handles=[describe.handle(card.address)],
+                driver_name="INSPUR",
+            )
+        ]
+
+    def _is_used(self, card: pci.Function) -> bool:
+        reasons = usage.disk_reasons(self.root, card.address)
+        if reasons:
+            LOG.debug(
+                "%s is not offered: it %s", card.address, ", ".join(reasons)
+            )
+        return bool(reasons)

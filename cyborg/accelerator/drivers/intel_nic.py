@@ -1,0 +1,166 @@
+"""Intel X710 and XXV710 network cards, and others by configuration."""
+
+from collections.abc import Iterable
+import dataclasses
+from typing import Any
+
+from cyborg.accelerator import card as card_driver
+from cyborg.accelerator import describe
+from cyborg.accelerator import pci
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.conf import devices as conf_devices
+from cyborg.objects import report
+
+INTEL = "8086"
+# XXV710 25GbE SFP28 and X710 10GbE SFP+.
+PRODUCTS = ("158b", "1572")
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """One group of ``[nic_devices] enabled_nic_types``, parsed."""
+
+    products: frozenset[str]  # empty: every card the driver knows
+    physnets: dict[str, str]  # physical network by network device
+    functions: dict[str, str]  # function by network device
+
+    def is_about(self, card: pci.Function) -> bool:
+        """Return whether the group's mappings hold for a card."""
+        return not self.products or card.product in self.products
+
+
+class IntelNICDriver(card_driver.CardDriver):
+    """Reports a card's virtual functions, or the card if it has none.
+
+    Each is a deployable of its own. Its traits tell what the card is loaded
+    with and connected to, as mapped by the card's network device.
+    """
+
+    VENDOR = "intel"
+    TYPE = constants.DeviceType.NIC
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Read the configuration once.
+
+        :raises ConfigInvalid: a mapping is not
+        """
+        super().__init__(**kwargs)
+        self._profiles = [
+            self._profile(name)
+            for name in self.conf.nic_devices.enabled_nic_types
+        ]
+        self._products = set(PRODUCTS).union(
+            *(profile.products for profile in self._profiles)
+        )
+
+    def claims(self, function: pci.Function) -> bool:
+        return (
+            function.vendor == INTEL
+            and function.product in self._products
+            and function.physfn is None
+        )
+
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=f"0x{card.vendor}",
+            model=describe.NO_MODEL,
+            std_board_info=describe.board_info(product_id=f"0x{card.product}"),
+            vendor_board_info=describe.NO_BOARD_INFO,
+            deployables=deployables,
+            stub=stub,
+        )
+
+    def deployables(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> list[report.DriverDeployable]:
+        kind = "CUSTOM_VF" if card.virtfns else "CUSTOM_PF"
+        function, physnet = self._mapped(card)
+        traits = [kind]
+        extra = {}
+        if function:
+            traits.append(f"CUSTOM_{function}")
+        if physnet:
+            # The second is what Nova's specification of smart NICs asks for.
+            traits += [f"CUSTOM_{physnet}", f"CUSTOM_PHYSNET_{physnet}"]
+            extra["physical_network"] = physnet
+        return [
+            describe.deployable(
+                self.host,
+                owned.address,
+                resource_class=constants.RC_NIC,
+                traits=traits,
+                handles=[describe.handle(owned.address, **extra)],
+                driver_name=self.VENDOR,
+            )
+            for owned in card_driver.attachable(card, functions)
+        ]
+
+    def _mapped(self, card: pci.Function) -> tuple[str | None, str | None]:
+        """Return function and physical network of a card, None if unknown.
+
+        A card bound to vfio-pci has no network device, and no mapping.
+        """
+        function = physnet = None
+        for profile in self._profiles:
+            if not profile.is_about(card):
+                continue
+            for device in card.netdevs:
+                function = function or profile.functions.get(device)
+                physnet = physnet or profile.physnets.get(device)
+        return function, physnet
+
+    def _profile(self, name: str) -> Profile:
+        group = conf_devices.register_nic_type(self.conf, name)
+        options = self.conf[group]
+        return Profile(
+            products=frozenset(
+                pci.normalise_id(text) for text in options.product_ids
+            ),
+            physnets=parse_mappings(
+                options.physical_device_mappings,
+                f"[{group}] physical_device_mappings",
+            ),
+            functions=parse_mappings(
+                options.function_device_mappings,
+                f"[{group}] function_device_mappings",
+            ),
+        )
+
+
+def parse_mappings(entries: Iterable[str], option: str) -> dict[str, str]:
+    """Return names by network device.
+
+    :param entries: ``physnet1:eth2|eth3``
+    :raises ConfigInvalid: no colon, an empty or a repeated name, or a
+        network device with two names
+    """
+    found: dict[str, str] = {}
+    names = set()
+    for entry in entries:
+        name, colon, devices = (part.strip() for part in entry.partition(":"))
+        reason = None
+        if not colon:
+            reason = f"{entry!r} has no colon"
+        elif not name:
+            reason = f"{entry!r} has no name"
+        elif name in names:
+            reason = f"{name!r} is there twice"
+        if reason:
+            raise exception.ConfigInvalid(option=option, reason=reason)
+        names.add(name)
+        for device in filter(None, map(str.strip, devices.split("|"))):
+            if device in found:
+                raise exception.ConfigInvalid(
+                    option=option, reason=f"{device!r} is there twice"
+                )
+            found[device] = name
+    return found

@@ -1,0 +1,251 @@
+"""NVIDIA GPUs, whole or shared.
+
+A function is offered in one of three ways:
+
+- as a whole, ``PGPU``, the default;
+- as mediated devices of one type, ``VGPU``, if ``[vgpu_<type>]
+  device_addresses`` names it. Ampere and later have mdevs on their virtual
+  functions, so those are what is named there;
+- as virtual functions that NVIDIA's own VFIO framework makes vGPUs, if the
+  card has no mdevs and ``[gpu_devices] vendor_vfio`` is on.
+"""
+
+from typing import Any
+
+from oslo_log import log
+
+from cyborg.accelerator import card as card_driver
+from cyborg.accelerator import describe
+from cyborg.accelerator import driver
+from cyborg.accelerator import mdev
+from cyborg.accelerator import pci
+from cyborg.accelerator import privileged
+from cyborg.accelerator import sysfs
+from cyborg.accelerator import vendor_vfio
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.conf import devices as conf_devices
+from cyborg.objects import report
+
+LOG = log.getLogger(__name__)
+
+NVIDIA = "10de"
+# VGA compatible and 3D controllers.
+CLASSES = ("0300", "0302")
+
+
+class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
+    """Reports GPUs, and makes and removes vGPUs."""
+
+    VENDOR = "nvidia"
+    TYPE = constants.DeviceType.GPU
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Read the configuration once.
+
+        :raises InvalidvGPUConfig: a type has no addresses, or an address is
+            malformed or has two types
+        """
+        super().__init__(**kwargs)
+        # vGPU type by address of the function that is configured for it.
+        self._types = self._configured_types()
+        # Names by number: a card that is full does not tell them any more.
+        self._vgpu_names: dict[int, str] = {}
+
+    def claims(self, function: pci.Function) -> bool:
+        return function.vendor == NVIDIA and function.class_code in CLASSES
+
+    def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
+        """Return the functions that are offered, each as a device."""
+        gpus = super().cards(functions)
+        shared = self._shared(gpus)
+        return [card for card in gpus if self._is_offered(card, shared)]
+
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=card.vendor,
+            model=self.names.of(card),
+            std_board_info=describe.board_info(
+                product_id=card.product, controller=card.class_name
+            ),
+            vendor_board_info=describe.vendor_info("gpu_vb_info"),
+            deployables=deployables,
+            stub=stub,
+        )
+
+    def deployables(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> list[report.DriverDeployable]:
+        vgpu_type = self._types.get(card.address)
+        if vgpu_type is None:
+            return [self._whole(card)]
+        if mdev.type_names(card) is not None:
+            return [self._mdevs(card, vgpu_type)]
+        virtual = [
+            function
+            for function in card_driver.attachable(card, functions)
+            if vendor_vfio.is_offered(function)
+        ]
+        if self.conf.gpu_devices.vendor_vfio and virtual:
+            return [self._vendor_vfio(card, vgpu_type, virtual)]
+        # To offer it whole would change what guests hold of it now.
+        raise exception.DriverError(
+            reason=f"{card.address} is configured for vGPUs of type "
+            f"{vgpu_type} and has none: is the host driver loaded?"
+        )
+
+    def create_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
+        """Make a vGPU, an mdev or a virtual function; idempotent.
+
+        Without ``[gpu_devices] precreate_mdev`` mdevs are left to Nova.
+        """
+        if self._is_vendor_vfio(address):
+            privileged.set_vgpu_type(
+                self.root, address, vendor_vfio.type_number(mdev_type)
+            )
+        elif self.conf.gpu_devices.precreate_mdev:
+            privileged.create_mdev(self.root, address, mdev_type, uuid)
+
+    def remove_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
+        """Remove a vGPU, whoever made it; idempotent."""
+        if self._is_vendor_vfio(address):
+            privileged.set_vgpu_type(self.root, address, 0)
+        else:
+            privileged.remove_mdev(self.root, address, mdev_type, uuid)
+
+    # -- what is offered
+
+    def _shared(self, gpus: list[pci.Function]) -> set[str]:
+        """Return the functions whose card is shared by configuration.
+
+        A physical function and its virtual ones are one piece of silicon:
+        whoever gets the card whole takes the vGPUs from everybody else.
+        """
+        shared = set()
+        for card in gpus:
+            if card.address in self._types:
+                shared.add(card.physfn or card.address)
+        return shared
+
+    def _is_offered(self, card: pci.Function, shared: set[str]) -> bool:
+        if card.address in self._types:
+            return True
+        if (card.physfn or card.address) in shared:
+            return False
+        return not (card.physfn and self.conf.gpu_devices.filter_sriov_vfs)
+
+    def _whole(self, card: pci.Function) -> report.DriverDeployable:
+        return describe.deployable(
+            self.host,
+            card.address,
+            resource_class=constants.RC_PGPU,
+            traits=[constants.OWNER_TRAIT, f"CUSTOM_NVIDIA_{card.product}"],
+            handles=[describe.handle(card.address)],
+            driver_name="NVIDIA",
+        )
+
+    def _mdevs(
+        self, card: pci.Function, vgpu_type: str
+    ) -> report.DriverDeployable:
+        # Types share the card: once one is made, the others' counts are 0.
+        offered = mdev.read_type(card, vgpu_type)
+        return self._vgpus(
+            card,
+            offered.name,
+            describe.mdev_handles(card.address, vgpu_type, offered.total),
+        )
+
+    def _vendor_vfio(
+        self,
+        card: pci.Function,
+        vgpu_type: str,
+        virtual: list[pci.Function],
+    ) -> report.DriverDeployable:
+        number = vendor_vfio.type_number(vgpu_type)
+        handles = []
+        for function in virtual:
+            creatable = vendor_vfio.creatable_types(function)
+            self._vgpu_names |= creatable
+            current = vendor_vfio.current_type(function)
+            if current == number or (not current and number in creatable):
+                handles.append(
+                    describe.handle(
+                        function.address,
+                        asked_type=vgpu_type,
+                        managed="false",
+                    )
+                )
+        if number not in self._vgpu_names:
+            # Without the name there is no trait: either the card is full
+            # and known to the conductor, or it never had this type.
+            raise exception.InvalidVGPUType(name=vgpu_type)
+        return self._vgpus(card, self._vgpu_names[number], handles)
+
+    def _vgpus(
+        self,
+        card: pci.Function,
+        type_name: str,
+        handles: list[report.DriverAttachHandle],
+    ) -> report.DriverDeployable:
+        return describe.deployable(
+            self.host,
+            card.address,
+            resource_class=constants.RC_VGPU,
+            traits=[
+                constants.OWNER_TRAIT,
+                f"CUSTOM_NVIDIA_{card.product}_{short_name(type_name)}",
+            ],
+            handles=handles,
+            driver_name="NVIDIA",
+            count=len(handles),
+        )
+
+    def _is_vendor_vfio(self, address: str) -> bool:
+        domain, bus, device, function = pci.parse_address(address)
+        name = f"{domain}:{bus}:{device}.{function}"
+        path = sysfs.resolve(self.root, pci.DEVICES, name)
+        return vendor_vfio.is_offered(pci.Function(name, path))
+
+    # -- configuration
+
+    def _configured_types(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for vgpu_type in self.conf.gpu_devices.enabled_vgpu_types:
+            group = conf_devices.register_vgpu_type(self.conf, vgpu_type)
+            addresses = self.conf[group].device_addresses
+            if not addresses:
+                raise exception.InvalidvGPUConfig(
+                    reason=f"[{group}] device_addresses is missing"
+                )
+            for text in addresses:
+                address = _address(text, group)
+                if address in found:
+                    raise exception.InvalidvGPUConfig(
+                        reason=f"{address} is in [{group}] and in "
+                        f"[vgpu_{found[address]}]"
+                    )
+                found[address] = vgpu_type
+        return found
+
+
+def _address(text: str, group: str) -> str:
+    try:
+        return "{}:{}:{}.{}".format(*pci.parse_address(text.strip()))
+    except exception.PciDeviceWrongAddressFormat as error:
+        raise exception.InvalidvGPUConfig(
+            reason=f"[{group}] device_addresses: {error}"
+        ) from error
+
+
+def short_name(type_name: str) -> str:
+    """Return a type's name without the maker: T4-1B of ``GRID T4-1B``."""
+    _maker, _space, rest = type_name.partition(" ")
+    return rest or type_name
