@@ -1,0 +1,168 @@
+"""Local flake8 checks.
+
+``CY1`` keeps the order of packages: each knows only what lies below it, so
+that, say, drivers run on hosts without a database. ``CY2`` keeps eventlet
+out: every service runs on native threads.
+"""
+
+import ast
+from collections.abc import Iterator
+
+# What a part may import besides itself. The longest matching name decides,
+# on both sides; a part that is not listed may import everything.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "cyborg.conf": (),
+    "cyborg.policies": (),
+    "cyborg.privsep": (),
+    "cyborg.hacking": (),
+    "cyborg.common": ("cyborg.conf", "cyborg.policies", "cyborg.context"),
+    # Runs managers: the one piece of the floor that knows objects.
+    "cyborg.common.service": ("cyborg.common", "cyborg.objects"),
+    "cyborg.context": ("cyborg.common",),
+    "cyborg.db": ("cyborg.context", "cyborg.common", "cyborg.conf"),
+    "cyborg.clients": ("cyborg.common", "cyborg.conf", "cyborg.context"),
+    "cyborg.objects": ("cyborg.db", "cyborg.common", "cyborg.context"),
+    "cyborg.objects.base": ("cyborg.common",),
+    "cyborg.objects.fields": ("cyborg.common",),
+    "cyborg.objects.report": (
+        "cyborg.objects.base",
+        "cyborg.objects.fields",
+        "cyborg.common",
+    ),
+    "cyborg.accelerator": (
+        "cyborg.objects.report",
+        "cyborg.privsep",
+        "cyborg.common",
+        "cyborg.conf",
+    ),
+    "cyborg.agent": (
+        "cyborg.accelerator",
+        "cyborg.clients",
+        "cyborg.conductor.rpcapi",
+        "cyborg.context",
+        "cyborg.common",
+        "cyborg.conf",
+        "cyborg.objects.base",
+        "cyborg.objects.report",
+    ),
+    "cyborg.agent.rpcapi": (
+        "cyborg.common",
+        "cyborg.context",
+        "cyborg.objects.base",
+    ),
+    "cyborg.conductor": (
+        "cyborg.objects",
+        "cyborg.db",
+        "cyborg.clients",
+        "cyborg.agent.rpcapi",
+        "cyborg.context",
+        "cyborg.common",
+        "cyborg.conf",
+    ),
+    "cyborg.conductor.rpcapi": (
+        "cyborg.common",
+        "cyborg.context",
+        "cyborg.objects.base",
+    ),
+    # The read functions of cyborg.db as well: lists are rendered from rows,
+    # and objects between the two double the time of a long list.
+    "cyborg.api": (
+        "cyborg.objects",
+        "cyborg.db",
+        "cyborg.conductor.rpcapi",
+        "cyborg.policies",
+        "cyborg.context",
+        "cyborg.common",
+        "cyborg.conf",
+    ),
+}
+
+# Parts of the floor that are closed to some of those above it.
+NEVER: dict[str, tuple[str, ...]] = {
+    "cyborg.accelerator": ("cyborg.common.rpc", "cyborg.common.service"),
+    "cyborg.clients": ("cyborg.common.rpc", "cyborg.common.service"),
+    "cyborg.db": ("cyborg.common.rpc", "cyborg.common.service"),
+    "cyborg.objects": ("cyborg.common.rpc", "cyborg.common.service"),
+}
+
+
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(part + ".")
+
+
+def _part(name: str) -> str | None:
+    """Return the longest name in :data:`MAY_IMPORT` that contains a module."""
+    found = [part for part in MAY_IMPORT if _within(name, part)]
+    return max(found, key=len, default=None)
+
+
+def module_name(filename: str) -> str:
+    """Return ``cyborg.db.arq`` for ``./cyborg/db/arq.py``."""
+    parts = filename.replace("\\", "/").removesuffix(".py").split("/")
+    if "cyborg" not in parts:
+        return ""
+    # A clone may itself lie in a directory named cyborg.
+    start = len(parts) - 1 - parts[::-1].index("cyborg")
+    names = parts[start:]
+    if names[-1] == "__init__":
+        names.pop()
+    return ".".join(names)
+
+
+def may_import(importer: str, imported: str) -> bool:
+    """Tell whether the order of packages allows an import."""
+    if not _within(imported, "cyborg") or imported == "cyborg":
+        return True
+    part = _part(importer)
+    if part is None:
+        # Entry points and tests; code of theirs is nobody else's.
+        return True
+    for closed_to, parts in NEVER.items():
+        if _within(importer, closed_to) and any(
+            _within(imported, closed) for closed in parts
+        ):
+            return False
+    allowed = (part, *MAY_IMPORT[part])
+    return any(_within(imported, name) for name in allowed)
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Yield every import that runs, with the full name of what it names."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield child, alias.name
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            for alias in child.names:
+                yield child, f"{child.module}.{alias.name}"
+        elif not _is_type_checking(child):
+            yield from _imports(child)
+
+
+class ImportOrder:
+    """flake8 plugin of both checks."""
+
+    name = "cyborg-imports"
+    version = "1"
+
+    def __init__(self, tree: ast.AST, filename: str) -> None:
+        self._tree = tree
+        self._module = module_name(filename)
+
+    def run(self) -> Iterator[tuple[int, int, str, type]]:
+        for node, name in _imports(self._tree):
+            text = None
+            if not may_import(self._module, name):
+                text = f"CY1 {self._module} may not import {name}"
+            elif _within(name, "eventlet"):
+                text = "CY2 services run on threads, without eventlet"
+            if text:
+                yield node.lineno, node.col_offset, text, type(self)

@@ -1,0 +1,97 @@
+"""Fixtures of all tests: the real peers, each started when first asked for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import keystone as keystone_fixture
+from cyborg.tests.fixtures import nova_events
+from cyborg.tests.fixtures import placement as placement_fixture
+from cyborg.tests.fixtures import rabbit
+from cyborg.tests.fixtures import services
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    report = yield
+    if report.when == "call" and report.failed:
+        cloud = getattr(item, "funcargs", {}).get("cloud")
+        if isinstance(cloud, services.Cloud):
+            report.sections.append(("Logs of the daemons", cloud.logs()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def keystone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[keystone_fixture.Keystone]:
+    """A Keystone for the whole run; tests make users and projects in it."""
+    peer = keystone_fixture.Keystone(tmp_path_factory.mktemp("keystone"))
+    peer.start()
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture(scope="session")
+def placement(
+    keystone: keystone_fixture.Keystone,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[placement_fixture.Placement]:
+    """A Placement for the whole run; host names keep tests apart in it."""
+    peer = placement_fixture.Placement(
+        tmp_path_factory.mktemp("placement"), keystone
+    )
+    peer.start()
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture(scope="session")
+def _nova() -> Iterator[nova_events.NovaEvents]:
+    peer = nova_events.NovaEvents()
+    peer.start()
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture
+def nova(_nova: nova_events.NovaEvents) -> nova_events.NovaEvents:
+    """A Nova that takes every event, and has seen none yet."""
+    _nova.reset()
+    return _nova
+
+
+@pytest.fixture(scope="session")
+def transport_url() -> Iterator[str]:
+    """URL of a virtual host on RabbitMQ that this run has for itself."""
+    with rabbit.virtual_host() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["mysql", "postgresql"])
+def cloud(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    keystone: keystone_fixture.Keystone,
+    placement: placement_fixture.Placement,
+    _nova: nova_events.NovaEvents,
+) -> Iterator[services.Cloud]:
+    """A Cyborg on a database of its own, with nothing started yet."""
+    with (
+        database.database(request.param) as database_url,
+        rabbit.virtual_host() as transport_url,
+    ):
+        made = services.Cloud(
+            tmp_path_factory.mktemp(f"cloud-{request.param}"),
+            keystone,
+            placement,
+            _nova,
+            database_url,
+            transport_url,
+        )
+        made.prepare()
+        yield made
+        made.stop()
