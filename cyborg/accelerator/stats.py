@@ -12,7 +12,8 @@ from cyborg.accelerator import sysfs
 
 # hwmon file, key, what to divide by. Documentation/hwmon/sysfs-interface:
 # millidegrees, microwatts, millivolts, revolutions per minute. A GPU or NIC
-# has hwmon below the PCI function, an NVMe drive below its controller.
+# has hwmon below the PCI function, an NVMe drive below its controller, an FPGA
+# below its management engine.
 _HWMON = (
     ("temp1_input", "temperature", 1000),
     ("power1_input", "power", 1_000_000),
@@ -20,7 +21,11 @@ _HWMON = (
     ("in0_input", "volt", 1000),
     ("fan1_input", "fan", 1),
 )
-_HWMON_PLACES = ("hwmon/hwmon*", "nvme/nvme*/hwmon*")
+_HWMON_PLACES = (
+    "hwmon/hwmon*",
+    "nvme/nvme*/hwmon*",
+    "fpga_region/region*/dfl-fme.*/hwmon/hwmon*",
+)
 
 # Documentation/ABI/testing/sysfs-bus-pci.
 _LINK = (

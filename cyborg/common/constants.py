@@ -57,6 +57,7 @@ class JobKind(enum.StrEnum):
     CLEANUP = "cleanup"
     PROGRAM = "program"
     FIRMWARE = "firmware"
+    OWNER = "owner"
 
 
 class NovaEventStatus(enum.StrEnum):
@@ -87,6 +88,9 @@ STANDARD_RESOURCE_CLASSES = (RC_FPGA, RC_PGPU, RC_VGPU)
 
 # A group with this trait asks for two handles per FPGA: management and user.
 XILINX_TRAIT = "CUSTOM_FPGA_XILINX"
+
+# An FPGA whose driver can load bitstreams.
+PROGRAMMABLE_TRAIT = "CUSTOM_PROGRAMMABLE"
 
 GROUP_RESOURCES = "resources:"
 GROUP_TRAIT = "trait:"

@@ -1,0 +1,145 @@
+"""Intel FPGA cards, as Intel's own kernel driver or the kernel's DFL shows.
+
+::
+
+    <card>/fpga/intel-fpga-dev.0/intel-fpga-fme.0/pr/interface_id
+    <card>/fpga/intel-fpga-dev.0/intel-fpga-port.0/afu_id
+    <card>/fpga_region/region0/dfl-fme.0/
+        dfl-fme-region.0/fpga_region/region1/compat_id
+    <card>/fpga_region/region0/dfl-port.0/afu_id
+
+Documentation/fpga/dfl.rst of the kernel; each id is 32 hex digits. A card
+without any of these has no kernel driver, or is given to a guest whole.
+"""
+
+import os
+from typing import Any
+
+from cyborg.accelerator import card as card_driver
+from cyborg.accelerator import describe
+from cyborg.accelerator import driver
+from cyborg.accelerator import pci
+from cyborg.accelerator import privileged
+from cyborg.accelerator import sysfs
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.objects import report
+
+VENDOR_ID = "8086"
+# What a product is called in traits.
+PRODUCTS = {"09c4": "PAC_ARRIA10"}
+
+_CLASSES = ("fpga", "fpga_region")
+_REGIONS = (
+    "fpga/intel-fpga-dev.*/intel-fpga-fme.*/pr/interface_id",
+    "fpga_region/region*/dfl-fme.*/dfl-fme-region.*/fpga_region/*/compat_id",
+)
+_FUNCTIONS = (
+    "fpga/intel-fpga-dev.*/intel-fpga-port.*/afu_id",
+    "fpga_region/region*/dfl-port.*/afu_id",
+)
+
+
+class IntelFPGADriver(card_driver.CardDriver, driver.Programmable):
+    """Reports physical functions; their virtual functions are the handles."""
+
+    VENDOR = "intel"
+    TYPE = constants.DeviceType.FPGA
+
+    def claims(self, function: pci.Function) -> bool:
+        # Only physical functions have the file; the virtual functions of a
+        # programmed card have the directories of _CLASSES as well.
+        return (
+            function.vendor == VENDOR_ID
+            and (function.product in PRODUCTS or _has_driver(function))
+            and os.path.exists(os.path.join(function.path, "sriov_totalvfs"))
+        )
+
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=f"0x{card.vendor}",
+            model=describe.NO_MODEL,
+            std_board_info=describe.board_info(product_id=f"0x{card.product}"),
+            vendor_board_info=describe.NO_BOARD_INFO,
+            deployables=deployables,
+            stub=stub,
+        )
+
+    def deployables(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> list[report.DriverDeployable]:
+        if not _has_driver(card):
+            raise exception.DriverError(
+                reason="no kernel driver shows what the FPGA has loaded"
+            )
+        virtual = [functions[vf] for vf in card.virtfns if vf in functions]
+        given = card.virtfns or (card.address,)
+        return [
+            describe.deployable(
+                self.host,
+                card.address,
+                resource_class=constants.RC_FPGA,
+                traits=_traits(card, virtual),
+                handles=[describe.handle(address) for address in given],
+                driver_name=self.VENDOR,
+                count=len(given),
+            )
+        ]
+
+    def program(
+        self, controlpath_id: dict[str, Any], image_file_path: str
+    ) -> bool:
+        """Load a green bitstream with ``fpgaconf``.
+
+        :raises CommandFailed: it did not; with what the tool said
+        """
+        card = self.card(controlpath_id)
+        privileged.fpgaconf(
+            card.address, image_file_path, self.conf.program_timeout
+        )
+        return True
+
+
+def _has_driver(function: pci.Function) -> bool:
+    return any(sysfs.names_optional(function.path, name) for name in _CLASSES)
+
+
+def _traits(card: pci.Function, virtual: list[pci.Function]) -> list[str]:
+    """Return the traits of a card; some come twice."""
+    traits = ["CUSTOM_FPGA_INTEL"]
+    if card.product in PRODUCTS:
+        traits.append(f"CUSTOM_FPGA_INTEL_{PRODUCTS[card.product]}")
+    traits += _function_traits(card)
+    traits += [
+        f"CUSTOM_FPGA_REGION_INTEL_{value}"
+        for value in _values(card, _REGIONS)
+    ]
+    for function in virtual:
+        traits += _function_traits(function)
+    traits.append(constants.PROGRAMMABLE_TRAIT)
+    return traits
+
+
+def _function_traits(function: pci.Function) -> list[str]:
+    return [
+        f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_{value}"
+        for value in _values(function, _FUNCTIONS)
+    ]
+
+
+def _values(function: pci.Function, patterns: tuple[str, ...]) -> list[str]:
+    """Return the ids in the files that match; a port in reset has none."""
+    texts = [
+        sysfs.read_optional(path)
+        for pattern in patterns
+        for path in sysfs.glob(function.path, pattern)
+    ]
+    return [text for text in texts if text]

@@ -1,0 +1,154 @@
+"""Xilinx Alveo cards: a management and a user function make one device."""
+
+from collections.abc import Mapping
+import struct
+from typing import Any
+from typing import BinaryIO
+
+from cyborg.accelerator import card as card_driver
+from cyborg.accelerator import describe
+from cyborg.accelerator import driver
+from cyborg.accelerator import pci
+from cyborg.accelerator import privileged
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.objects import report
+
+VENDOR_ID = "10ee"
+CLASS = "1200"  # processing accelerators
+
+# Kernel driver of the management function; that of the other is xocl.
+MANAGEMENT_DRIVER = "xclmgmt"
+
+# xclbin.h of the Xilinx Runtime. The format of images for the user region
+# serves for shells as well, so only its sections tell them apart.
+_AXLF_MAGIC = b"xclbin2\0"
+_AXLF_SECTIONS_AT = 448  # number of sections, then 4 bytes, their headers
+_AXLF_HEADER_SIZE = 40
+_IP_LAYOUT = 8  # kernels: what user images are made of
+_FLASH = {12, 24}  # MCS, ASK_FLASH: what is written to the card's flash
+_MOST_SECTIONS = 1000
+
+
+class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
+    """Reports a card under its first function, with a handle for each."""
+
+    VENDOR = "xilinx"
+    TYPE = constants.DeviceType.FPGA
+    # xbmgmt wants it of a shell; a user image may have any.
+    IMAGE_SUFFIX = ".xsabin"
+
+    def claims(self, function: pci.Function) -> bool:
+        return function.vendor == VENDOR_ID and function.class_code == CLASS
+
+    def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
+        first: dict[str, pci.Function] = {}
+        for function in functions.values():
+            if self.claims(function):
+                first.setdefault(function.slot, function)
+        return list(first.values())
+
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=card.vendor,
+            model=self.names.of(card),
+            std_board_info=describe.board_info(
+                product_id=card.product, controller=card.class_name
+            ),
+            vendor_board_info=describe.vendor_info("fpga_vb_info"),
+            deployables=deployables,
+            stub=stub,
+        )
+
+    def deployables(
+        self, card: pci.Function, functions: dict[str, pci.Function]
+    ) -> list[report.DriverDeployable]:
+        members = self._members(card, functions)
+        if len(members) < 2:
+            raise exception.DriverError(
+                reason="only one function is to be seen, and guests need two"
+            )
+        return [
+            describe.deployable(
+                self.host,
+                card.address,
+                resource_class=constants.RC_FPGA,
+                traits=[
+                    constants.XILINX_TRAIT,
+                    f"CUSTOM_FPGA_PRODUCT_ID_{card.product}",
+                    constants.PROGRAMMABLE_TRAIT,
+                ],
+                handles=[
+                    describe.handle(function.address) for function in members
+                ],
+                driver_name=self.VENDOR.upper(),
+                count=1,
+            )
+        ]
+
+    def stats_targets(self, card: pci.Function) -> list[str]:
+        functions = pci.read_functions(self.root)
+        return [item.address for item in self._members(card, functions)]
+
+    def program(
+        self, controlpath_id: dict[str, Any], image_file_path: str
+    ) -> bool:
+        """Load an image with ``xbmgmt``, into the region it is made for.
+
+        :raises CommandFailed: it did not; with what the tool said
+        """
+        card = self.card(controlpath_id)
+        members = self._members(card, pci.read_functions(self.root))
+        with open(image_file_path, "rb") as image:
+            user = is_user_image(image)
+        privileged.xbmgmt_program(
+            management(members).address,
+            image_file_path,
+            user,
+            self.conf.program_timeout,
+        )
+        return True
+
+    def _members(
+        self, card: pci.Function, functions: Mapping[str, pci.Function]
+    ) -> list[pci.Function]:
+        """Return the functions of a card, in the order of their numbers."""
+        return [
+            function
+            for function in functions.values()
+            if function.slot == card.slot and self.claims(function)
+        ]
+
+
+def management(members: list[pci.Function]) -> pci.Function:
+    """Return the function that manages a card: the first, if none is bound."""
+    for function in members:
+        if function.driver == MANAGEMENT_DRIVER:
+            return function
+    return members[0]
+
+
+def is_user_image(image: BinaryIO) -> bool:
+    """Return whether an image is an xclbin for the user region.
+
+    Everything else, also what cannot be understood, is left to ``xbmgmt`` as
+    a shell, and refused there if it is none.
+    """
+    start = image.read(_AXLF_SECTIONS_AT + 8)
+    if len(start) < _AXLF_SECTIONS_AT + 8 or not start.startswith(_AXLF_MAGIC):
+        return False
+    (count,) = struct.unpack_from("<I", start, _AXLF_SECTIONS_AT)
+    headers = image.read(min(count, _MOST_SECTIONS) * _AXLF_HEADER_SIZE)
+    kinds = {
+        struct.unpack_from("<I", headers, offset)[0]
+        for offset in range(0, len(headers) - 3, _AXLF_HEADER_SIZE)
+    }
+    return _IP_LAYOUT in kinds and not kinds & _FLASH
