@@ -80,11 +80,11 @@ def load(names: list[str]) -> list[Enabled]:
             )
     failed: dict[str, str] = {}
 
-    def on_failure(manager: Any, point: Any, error: Exception) -> None:
+    def on_failure(manager: Any, point: Any, error: BaseException) -> None:
         LOG.error("Driver %s cannot be imported: %s", point.name, error)
         failed[point.name] = f"{type(error).__name__}: {error}"
 
-    loaded = named.NamedExtensionManager(
+    loaded: Any = named.NamedExtensionManager(
         NAMESPACE,
         names,
         on_load_failure_callback=on_failure,
@@ -218,7 +218,9 @@ class Discovery:
         bad: list[str] = []
         for device in devices:
             try:
-                good.append(report.plain(device))
+                values = report.plain(device)
+                report.decoded_cpid(values)
+                good.append(values)
             except Exception as error:
                 LOG.warning(
                     "Driver %s describes a device wrongly: %s",

@@ -39,22 +39,8 @@ class Source(Protocol):
     def get_image(self, image_id: str) -> dict[str, Any]:
         """Return an image's record."""
 
-    def download(self, image_id: str, fileobj: BinaryIO) -> None:
-        """Write an image's data."""
-
-
-class Glance:
-    """Glance, which is asked for nothing until an image is wanted."""
-
-    def get_image(self, image_id: str) -> dict[str, Any]:
-        from cyborg.clients import glance
-
-        return glance.get_image(image_id)
-
-    def download(self, image_id: str, fileobj: BinaryIO) -> None:
-        from cyborg.clients import glance
-
-        glance.download(image_id, fileobj)
+    def download(self, image_id: str, fileobj: Any) -> Any:
+        """Give an image's data to ``fileobj.write``, piece by piece."""
 
 
 def describe(record: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +200,7 @@ class ImageStore:
         ) as file:
             sink = _Sink(file, image, time.monotonic() + timeout)
             try:
-                self._source.download(image["id"], sink)  # type: ignore
+                self._source.download(image["id"], sink)
             except (exception.CyborgException, OSError):
                 raise
             except Exception as error:

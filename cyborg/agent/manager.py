@@ -1,6 +1,8 @@
 """The agent of one host: looks at the hardware, reports it, works on it."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import threading
 import time
 from typing import Any
@@ -20,6 +22,7 @@ from cyborg.agent import reporter
 from cyborg.agent import rpcapi
 from cyborg.agent import store
 from cyborg.agent import work
+from cyborg.clients import glance
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.conductor import rpcapi as conductor_rpcapi
@@ -90,7 +93,7 @@ class AgentManager:
         directory = store.directory()
         cache = report.Cache(directory / "last_discovery.json")
         image_store = images.ImageStore(
-            directory / "images", self._source or images.Glance()
+            directory / "images", self._source or glance.get_client()
         )
         image_store.prepare()
         self._drivers = drivers
@@ -183,7 +186,10 @@ class AgentManager:
         image: dict[str, Any],
         driver_name: str,
     ) -> dict[str, Any]:
-        """Load a bitstream; see :meth:`cyborg.agent.rpcapi.AgentAPI.program`."""
+        """Load a bitstream.
+
+        :returns: ``{"code", "detail"}``, see :mod:`cyborg.agent.rpcapi`
+        """
         return self._answer(
             self._work.program, job_uuid, controlpath_id, image, driver_name
         )
@@ -229,8 +235,14 @@ class AgentManager:
         handle: dict[str, Any],
     ) -> None:
         """Make ready what a guest is to be given."""
-        if handle["attach_type"] == constants.AttachHandleType.MDEV:
-            self._work.prepare_mdev(*_mdev(handle))
+        info = handle["attach_info"]
+        if _is_made(info):
+            self._prepare(
+                handle["attach_type"],
+                report.pci_address(info),
+                info["asked_type"],
+                handle["uuid"],
+            )
 
     @declares
     def cleanup_handle(
@@ -239,8 +251,26 @@ class AgentManager:
         handle: dict[str, Any],
     ) -> None:
         """Undo :meth:`prepare_handle`."""
-        if handle["attach_type"] == constants.AttachHandleType.MDEV:
-            self._work.cleanup_mdev(*_mdev(handle))
+        info = handle["attach_info"]
+        if _is_made(info):
+            self._cleanup(
+                report.pci_address(info), info["asked_type"], handle["uuid"]
+            )
+
+    def _prepare(
+        self, attach_type: str, address: str, asked_type: str, uuid: str
+    ) -> None:
+        if (
+            attach_type == constants.AttachHandleType.MDEV
+            and not CONF.gpu_devices.precreate_mdev
+        ):
+            return
+        with _told():
+            self._work.prepare_mdev(address, asked_type, uuid)
+
+    def _cleanup(self, address: str, asked_type: str, uuid: str) -> None:
+        with _told():
+            self._work.cleanup_mdev(address, asked_type, uuid)
 
     @declares
     def device_get_stats(
@@ -288,7 +318,9 @@ class AgentManager:
         ah_uuid: str,
     ) -> None:
         """Make an mdev for a conductor of an earlier release."""
-        self._work.prepare_mdev(pci_addr, asked_type, ah_uuid)
+        self._prepare(
+            constants.AttachHandleType.MDEV, pci_addr, asked_type, ah_uuid
+        )
 
     @declares
     def remove_vgpu_mdev(
@@ -299,9 +331,27 @@ class AgentManager:
         ah_uuid: str,
     ) -> None:
         """Remove an mdev for a conductor of an earlier release."""
-        self._work.cleanup_mdev(pci_addr, asked_type, ah_uuid)
+        self._cleanup(pci_addr, asked_type, ah_uuid)
 
 
-def _mdev(handle: dict[str, Any]) -> tuple[str, str, str]:
-    info = handle["attach_info"]
-    return report.pci_address(info), info["asked_type"], handle["uuid"]
+def _is_made(attach_info: dict[str, str]) -> bool:
+    """Return whether a handle exists only once it is made: an mdev, or a
+    virtual function that has to become a vGPU."""
+    return "asked_type" in attach_info
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Let whoever called know what went wrong, whatever it was.
+
+    :raises CyborgException: what the block raises
+    """
+    try:
+        yield
+    except exception.CyborgException:
+        raise
+    except Exception as error:
+        LOG.exception("Work on the host failed")
+        raise exception.DriverError(
+            reason=f"{type(error).__name__}: {error}"
+        ) from error

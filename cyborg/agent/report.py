@@ -17,7 +17,6 @@ from oslo_log import log as logging
 from oslo_versionedobjects import base as ovo_base
 
 from cyborg.agent import store
-from cyborg.common import constants
 from cyborg.objects import report as objects
 
 LOG = logging.getLogger(__name__)
@@ -82,16 +81,15 @@ def decoded_cpid(device: dict[str, Any]) -> dict[str, Any]:
     return {**cpid, "cpid_info": json.loads(cpid["cpid_info"])}
 
 
-def mdev_parents(devices: list[dict[str, Any]]) -> set[str]:
-    """Return the PCI addresses whose mdevs are among the attach handles."""
+def parents(devices: list[dict[str, Any]]) -> set[str]:
+    """Return the PCI addresses at which attach handles have to be made."""
     infos = [
         json.loads(handle["attach_info"])
         for device in devices
         for deployable in device["deployable_list"]
         for handle in deployable["attach_handle_list"] or []
-        if handle["attach_type"] == constants.AttachHandleType.MDEV
     ]
-    return {pci_address(info) for info in infos}
+    return {pci_address(info) for info in infos if "asked_type" in info}
 
 
 def pci_address(info: dict[str, str]) -> str:

@@ -173,23 +173,23 @@ class HostWork:
         suffix: str,
     ) -> None:
         timeout = CONF.program_timeout
-        with self._images.checkout(image, suffix, timeout) as path:
-            with enabled.gate.work(key, timeout):
-                LOG.info("Loading image %s into %s", image["id"], key)
-                self._log.job_started(job_uuid, key, image["id"])
-                if not load(str(path)):
-                    raise exception.DriverError(
-                        reason=f"Device {key} refused image {image['id']}."
-                    )
-                self._log.job_done(job_uuid)
-                LOG.info("Loaded image %s into %s", image["id"], key)
+        with (
+            self._images.checkout(image, suffix, timeout) as path,
+            enabled.gate.work(key, timeout),
+        ):
+            LOG.info("Loading image %s into %s", image["id"], key)
+            self._log.job_started(job_uuid, key, image["id"])
+            if not load(str(path)):
+                raise exception.DriverError(
+                    reason=f"Device {key} refused image {image['id']}."
+                )
+            self._log.job_done(job_uuid)
+            LOG.info("Loaded image %s into %s", image["id"], key)
 
     # -- mdevs
 
     def prepare_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
         """Make an mdev; one that is there already is success."""
-        if not CONF.gpu_devices.precreate_mdev:
-            return
         self._check_uuid(uuid)
         enabled, driver = self._mdev_provider(address)
         with enabled.gate.work(address, CONF.bind_timeout):
@@ -266,7 +266,7 @@ class HostWork:
                 return
             if not entry["wanted"]:
                 self._remove(driver, address, mdev_type, uuid)
-            elif CONF.gpu_devices.precreate_mdev:
+            else:
                 driver.create_mdev(address, mdev_type, uuid)
                 self._log.mdev_done(uuid)
                 LOG.info("Made mdev %s on %s again", uuid, address)
@@ -294,12 +294,16 @@ class HostWork:
     def _find_programmable(
         self, driver_name: str, key: str
     ) -> discovery.Enabled:
-        candidates = [
-            enabled
-            for enabled in self._found.drivers
-            if isinstance(enabled.instance, driver_api.Programmable)
-            and enabled.instance.VENDOR.lower() == (driver_name or "").lower()
-        ]
+        candidates = []
+        for enabled in self._found.drivers:
+            driver: Any = enabled.instance
+            vendor = getattr(driver, "VENDOR", None)
+            if (
+                vendor is not None
+                and vendor.lower() == (driver_name or "").lower()
+                and isinstance(driver, driver_api.Programmable)
+            ):
+                candidates.append(enabled)
         if not candidates:
             raise LookupError(
                 f"No enabled driver programs devices of {driver_name}."
@@ -312,18 +316,18 @@ class HostWork:
     def _mdev_provider(
         self, address: str
     ) -> tuple[discovery.Enabled, driver_api.MdevProvider]:
-        providers = [
-            (enabled, enabled.instance)
-            for enabled in self._found.drivers
-            if isinstance(enabled.instance, driver_api.MdevProvider)
-        ]
+        providers: list[tuple[discovery.Enabled, driver_api.MdevProvider]] = []
+        for enabled in self._found.drivers:
+            driver: Any = enabled.instance
+            if isinstance(driver, driver_api.MdevProvider):
+                providers.append((enabled, driver))
         if not providers:
             raise exception.UnsupportedOperation(
                 driver=", ".join(each.name for each in self._found.drivers),
                 operation="make mediated devices",
             )
         for enabled, driver in providers:
-            if address in report.mdev_parents(self._found.known(enabled.name)):
+            if address in report.parents(self._found.known(enabled.name)):
                 return enabled, driver
         # A card that is not reported now may have mdevs to remove.
         return providers[0]

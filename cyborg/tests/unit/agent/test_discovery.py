@@ -196,6 +196,8 @@ def test_work_on_one_card_waits_for_its_turn_only() -> None:
     with one.gate.work("card 1", 1):
         with one.gate.work("card 2", 1):
             pass
-        with pytest.raises(exception.DriverError, match="card 1"):
-            with one.gate.work("card 1", 0.01):
-                pass
+        with (
+            pytest.raises(exception.DriverError, match="card 1"),
+            one.gate.work("card 1", 0.01),
+        ):
+            pass

@@ -67,8 +67,11 @@ def test_digest_covers_the_name_on_the_bus() -> None:
 def test_plain_and_back_is_the_same() -> None:
     device = conftest.device(handles=2)
     plain = report.plain(device)
-    again = report.device_from_plain(plain)
-    assert again.obj_to_primitive() == device.obj_to_primitive()
+    assert report.plain(report.device_from_plain(plain)) == plain
+    assert plain["deployable_list"][0]["attribute_list"][0] == {
+        "key": "rc",
+        "value": "FPGA",
+    }
 
 
 @pytest.fixture
