@@ -1,0 +1,431 @@
+"""Work on the host may be asked for twice and cut short anywhere."""
+
+from collections.abc import Iterator
+import pathlib
+import threading
+from typing import Any
+
+from oslo_utils import uuidutils
+import pytest
+
+from cyborg.accelerator import driver as driver_api
+from cyborg.agent import discovery
+from cyborg.agent import images
+from cyborg.agent import intents
+from cyborg.agent import report
+from cyborg.agent import work
+from cyborg.common import exception
+from cyborg.tests.unit.agent import conftest
+from cyborg.tests.unit.agent import test_images
+
+ADDRESS = "0000:0c:00.0"
+TYPE = "nvidia-223"
+
+
+class Crash(BaseException):
+    """The agent dies here."""
+
+
+class Card(
+    conftest.ListDriver,
+    driver_api.Programmable,
+    driver_api.Updatable,
+    driver_api.MdevProvider,
+):
+    """A card that notes what it was loaded with and which mdevs it has."""
+
+    IMAGE_SUFFIX = ".bin"
+
+    def __init__(self, *devices: Any) -> None:
+        super().__init__(*devices)
+        self.loaded: list[bytes] = []
+        self.result: bool | BaseException = True
+        self.entered = threading.Event()
+        self.release = threading.Event()
+        self.release.set()
+        self.mdevs: set[str] = set()
+        self.before: BaseException | None = None
+        self.after: BaseException | None = None
+
+    def program(
+        self, controlpath_id: dict[str, Any], image_file_path: str
+    ) -> bool:
+        assert image_file_path.endswith(".bin")
+        self.entered.set()
+        self.release.wait(10)
+        if isinstance(self.result, BaseException):
+            raise self.result
+        if self.result:
+            self.loaded.append(pathlib.Path(image_file_path).read_bytes())
+        return self.result
+
+    update = program
+
+    def create_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
+        self._change(self.mdevs.add, uuid)
+
+    def remove_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
+        self._change(self.mdevs.discard, uuid)
+
+    def _change(self, change: Any, uuid: str) -> None:
+        if self.before is not None:
+            raise self.before
+        change(uuid)
+        if self.after is not None:
+            raise self.after
+
+
+class Host:
+    """A machine with a card: its agent restarts, it boots."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        self.glance = test_images.Glance()
+        self.card = Card(conftest.device(), conftest.device("0d"))
+        self.boots = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.drivers = conftest.enabled(one=self.card)
+        self.found = discovery.Discovery(
+            self.drivers, report.Cache(self.directory / "cache.json")
+        )
+        self.found.run()
+        store = images.ImageStore(self.directory / "images", self.glance)
+        store.prepare()
+        self.work = work.HostWork(
+            self.found,
+            intents.IntentLog(
+                self.directory / "intents.json", f"boot {self.boots}"
+            ),
+            store,
+        )
+
+    def boot(self) -> None:
+        self.boots += 1
+        self.card.mdevs.clear()
+        self.restart()
+
+    def program(
+        self, image: dict[str, Any], job: str = "job 1", bus: str = "0c"
+    ) -> None:
+        self.work.program(job, conftest.cpid(bus), image, "ABCD")
+
+    def heal(self) -> None:
+        self.card.before = self.card.after = None
+        self.card.result = True
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[Host]:
+    result = Host(tmp_path)
+    yield result
+    result.card.release.set()
+
+
+@pytest.fixture
+def uuid() -> str:
+    return uuidutils.generate_uuid()
+
+
+# -- programming
+
+
+def test_image_reaches_the_card(host: Host) -> None:
+    host.program(host.glance.add(b"one"))
+    assert host.card.loaded == [b"one"]
+
+
+def test_firmware_reaches_the_card(host: Host) -> None:
+    host.work.update("job", conftest.cpid(), host.glance.add(b"one"), "one")
+    assert host.card.loaded == [b"one"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_job_that_succeeded_is_not_done_again(
+    host: Host, restarted: bool
+) -> None:
+    image = host.glance.add()
+    host.program(image)
+    if restarted:
+        host.restart()
+    host.program(image)
+    assert len(host.card.loaded) == 1
+
+
+def test_job_is_done_again_after_a_boot(host: Host) -> None:
+    image = host.glance.add()
+    host.program(image)
+    host.boot()
+    host.program(image)
+    assert len(host.card.loaded) == 2
+
+
+def test_job_that_failed_is_done_again(host: Host) -> None:
+    image = host.glance.add()
+    for failure in (False, OSError("tool crashed")):
+        host.card.result = failure
+        with pytest.raises((exception.DriverError, OSError)):
+            host.program(image)
+    host.heal()
+    host.program(image)
+    assert len(host.card.loaded) == 1
+
+
+def test_job_cut_short_is_told_and_done_again(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = host.glance.add()
+    host.card.result = Crash()
+    with pytest.raises(Crash):
+        host.program(image)
+    host.heal()
+    host.restart()
+    host.work.log_interrupted()
+    assert f"job 1 was loading image {image['id']}" in caplog.text
+    host.program(image)
+    assert len(host.card.loaded) == 1
+
+
+def test_job_cut_short_before_its_end_was_written(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = host.glance.add()
+
+    def die(self: Any, uuid: str) -> None:
+        raise Crash()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intents.IntentLog, "job_done", die)
+        with pytest.raises(Crash):
+            host.program(image)
+    host.restart()
+    host.program(image)
+    assert host.card.loaded == [test_images.DATA] * 2
+
+
+def test_job_cut_short_in_the_download(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = host.glance.add()
+    host.glance.error = Crash()  # type: ignore[assignment]
+    with pytest.raises(Crash):
+        host.program(image)
+    host.glance.error = None
+    host.restart()
+    host.program(image)
+    assert host.card.loaded == [test_images.DATA]
+    assert list((host.directory / "images").glob("run-*")) == []
+
+
+def test_repeated_call_waits_for_the_running_job(host: Host) -> None:
+    image = host.glance.add()
+    host.card.release.clear()
+    callers = [
+        threading.Thread(target=host.program, args=(image,)) for _ in range(3)
+    ]
+    for caller in callers:
+        caller.start()
+    assert host.card.entered.wait(10)
+    assert all(caller.is_alive() for caller in callers)
+    host.card.release.set()
+    for caller in callers:
+        caller.join(10)
+    assert len(host.card.loaded) == 1
+
+
+def test_hanging_card_does_not_hold_the_others(
+    host: Host, config: Any
+) -> None:
+    image = host.glance.add()
+    config.config(program_timeout=1)
+    host.card.release.clear()
+    first = threading.Thread(target=host.program, args=(image,))
+    first.start()
+    assert host.card.entered.wait(10)
+    with pytest.raises(exception.DriverError, match="was busy for 1 s"):
+        host.program(image, job="job 2")
+    (found,) = host.found.run()
+    assert (len(found.devices), found.complete) == (2, True)
+    assert host.card.calls == 1
+    host.card.release.set()
+    first.join(10)
+    host.program(image, job="job 3", bus="0d")
+    assert len(host.card.loaded) == 2
+
+
+def test_late_message_does_not_undo_a_later_job(host: Host) -> None:
+    old, new = host.glance.add(b"old"), host.glance.add(b"new")
+    host.card.result = False
+    with pytest.raises(exception.DriverError):
+        host.program(old, job="job 1")
+    host.heal()
+    host.program(new, job="job 2")
+    with pytest.raises(exception.DriverError, match="Another job"):
+        host.program(old, job="job 1")
+    assert host.card.loaded == [b"new"]
+
+
+def test_image_with_another_hash_never_reaches_the_card(host: Host) -> None:
+    image = {**host.glance.add(), "hash_value": "ab" * 64}
+    with pytest.raises(exception.ImageUnacceptable):
+        host.program(image)
+    assert not host.card.entered.is_set()
+
+
+@pytest.mark.parametrize(
+    ("bus", "driver_name"), [("0f", "ABCD"), ("0c", "xilinx"), ("0c", None)]
+)
+def test_no_such_card(host: Host, bus: str, driver_name: str | None) -> None:
+    with pytest.raises(LookupError):
+        host.work.program(
+            "job", conftest.cpid(bus), host.glance.add(), driver_name or ""
+        )
+    assert host.glance.downloads == []
+
+
+def test_control_path_of_an_unknown_kind(host: Host) -> None:
+    with pytest.raises(exception.InvalidType):
+        host.work.program(
+            "job", {**conftest.cpid(), "cpid_type": "USB"}, {}, "ABCD"
+        )
+
+
+# -- mdevs
+
+
+def test_mdev_is_made_and_removed(host: Host, uuid: str) -> None:
+    for _ in range(2):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+        assert host.card.mdevs == {uuid}
+    for _ in range(2):
+        host.work.cleanup_mdev(ADDRESS, TYPE, uuid)
+        assert host.card.mdevs == set()
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_crash_while_an_mdev_is_made(
+    host: Host, uuid: str, point: str
+) -> None:
+    setattr(host.card, point, Crash())
+    with pytest.raises(Crash):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.heal()
+    host.restart()
+    host.work.recover()
+    assert host.card.mdevs == {uuid}
+    host.work.cleanup_mdev(ADDRESS, TYPE, uuid)
+    assert host.card.mdevs == set()
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_crash_while_an_mdev_is_removed(
+    host: Host, uuid: str, point: str
+) -> None:
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    setattr(host.card, point, Crash())
+    with pytest.raises(Crash):
+        host.work.cleanup_mdev(ADDRESS, TYPE, uuid)
+    host.heal()
+    host.restart()
+    host.work.recover()
+    assert host.card.mdevs == set()
+    host.boot()
+    host.work.recover()
+    assert host.card.mdevs == set()
+
+
+def test_boot_takes_mdevs_and_recovery_brings_them_back(
+    host: Host, uuid: str
+) -> None:
+    removed = uuidutils.generate_uuid()
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.work.prepare_mdev(ADDRESS, TYPE, removed)
+    host.work.cleanup_mdev(ADDRESS, TYPE, removed)
+    host.boot()
+    assert host.card.mdevs == set()
+    host.work.recover()
+    assert host.card.mdevs == {uuid}
+
+
+def test_restart_without_boot_touches_nothing(host: Host, uuid: str) -> None:
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.restart()
+    host.card.before = Crash()
+    host.work.recover()
+    assert host.card.mdevs == {uuid}
+
+
+def test_recovery_goes_on_after_a_failure(host: Host, uuid: str) -> None:
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.boot()
+    host.card.before = OSError("module not loaded")
+    host.work.recover()
+    assert host.card.mdevs == set()
+    host.heal()
+    host.work.recover()
+    assert host.card.mdevs == {uuid}
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_mdev_that_cannot_be_made_is_not_left_behind(
+    host: Host, uuid: str, point: str
+) -> None:
+    setattr(host.card, point, exception.DriverError(reason="no instance left"))
+    with pytest.raises(exception.DriverError):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.heal()
+    host.restart()
+    host.work.recover()
+    assert host.card.mdevs == set()
+
+
+def test_failure_to_make_it_again_leaves_it_alone(
+    host: Host, uuid: str
+) -> None:
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.card.before = exception.DriverError(reason="privsep is gone")
+    with pytest.raises(exception.DriverError):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    host.heal()
+    host.work.recover()
+    assert host.card.mdevs == {uuid}
+
+
+def test_intents_that_cannot_be_written_stop_the_work(
+    host: Host, uuid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: pathlib.Path, content: dict[str, Any]) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(intents.store, "write", full)
+    with pytest.raises(OSError, match="disk full"):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+    assert host.card.mdevs == set()
+
+
+def test_mdev_needs_a_uuid(host: Host) -> None:
+    with pytest.raises(exception.AttachHandleUUIDNeeded):
+        host.work.prepare_mdev(ADDRESS, TYPE, None)  # type: ignore[arg-type]
+    with pytest.raises(exception.InvalidUUID):
+        host.work.prepare_mdev(ADDRESS, TYPE, "../../etc")
+
+
+def test_no_driver_makes_mdevs(tmp_path: pathlib.Path, uuid: str) -> None:
+    host = Host(tmp_path)
+    host.drivers[0].instance = conftest.ListDriver()
+    with pytest.raises(exception.UnsupportedOperation):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid)
+
+
+# -- statistics
+
+
+def test_stats_of_a_card(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        host.card, "get_stats", lambda cpid: {"device": cpid["cpid_info"]}
+    )
+    stats = host.work.get_stats(conftest.cpid("0d"), "one")
+    assert stats["device"]["bus"] == "0d"
+    with pytest.raises(LookupError):
+        host.work.get_stats(conftest.cpid(), "another")
