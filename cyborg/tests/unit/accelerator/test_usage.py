@@ -1,0 +1,72 @@
+"""What the host itself does with its disks, network cards and the rest."""
+
+import pytest
+
+from cyborg.accelerator import usage
+from cyborg.tests.fixtures import machine
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (
+            "0000:01:00.0",
+            [
+                "has the disk nvme0n1p1, mounted on /boot",
+                "has the disk nvme0n1p2, which dm-0 is made of",
+            ],
+        ),
+        ("0000:02:00.0", ["has the disk nvme1n1, used as swap space"]),
+        ("0000:03:00.0", ["has the disk nvme2n1, mounted on /srv"]),
+        ("0000:04:00.0", []),
+        (
+            "0000:18:00.0",
+            [
+                "has the network device eth0, the host's default route",
+                "has the network device eth0, a port of bond0",
+            ],
+        ),
+        (
+            "0000:18:00.1",
+            ["has the network device eth1, a port of ovs-system"],
+        ),
+        ("0000:19:00.0", []),
+        (
+            "0000:1a:00.0",
+            ["has the network device eth3, the host's default route"],
+        ),
+        ("0000:05:00.0", ["shows the host's console"]),
+        ("0000:00:1f.0", ["is a bridge"]),
+        (
+            "0000:06:00.0",
+            ["is bound to the host's storage driver megaraid_sas"],
+        ),
+        ("0000:07:00.0", ["is a USB controller"]),
+    ],
+)
+def test_reasons(tmp_path, address, expected):
+    root = machine.unpack("busy_host", tmp_path)
+    assert usage.reasons(root, address) == expected
+
+
+def test_machine_without_proc(tmp_path):
+    root = machine.unpack("fpga_server", tmp_path)
+    assert usage.reasons(root, "0000:db:00.0") == []
+
+
+def test_mount_is_found_by_number(tmp_path):
+    """The root file system is often called /dev/root."""
+    root = machine.unpack("busy_host", tmp_path)
+    (root / "proc/self/mountinfo").write_text(
+        "22 1 259:5 / / rw - ext4 /dev/root rw\nnonsense\n"
+    )
+    assert usage.disk_reasons(root, "0000:04:00.0") == [
+        "has the disk nvme3n1, mounted on /"
+    ]
+
+
+def test_bond_that_is_its_own_port_ends(tmp_path):
+    root = machine.unpack("busy_host", tmp_path)
+    bond = root / "sys/devices/virtual/net/bond0"
+    (bond / "lower_bond0.100").symlink_to("../bond0.100")
+    assert usage.reasons(root, "0000:19:00.0") == []
