@@ -1,0 +1,264 @@
+"""Shows what this host would report, and what would be wrong with it.
+
+Asks the enabled drivers once and prints the devices, what Placement would be
+told of them, what guests could be given, and every conflict found. Needs no
+conductor, database or message broker, and reads only.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import json
+import pathlib
+import re
+import sys
+from typing import Any
+from typing import TextIO
+
+from oslo_config import cfg
+
+from cyborg.accelerator import pci
+from cyborg.accelerator import usage
+from cyborg.agent import discovery
+from cyborg.agent import report
+from cyborg.common import constants
+from cyborg.common import exception
+
+CONF = cfg.CONF
+
+# Columns of the database, and what Placement takes for a provider's name.
+_MOST_TEXT = 255
+_MOST_NAME = 200
+_LEGAL = re.compile(r"[A-Z0-9_]{1,255}")
+
+
+def main(
+    as_json: bool = False,
+    drivers: Sequence[discovery.Enabled] | None = None,
+    out: TextIO | None = None,
+) -> int:
+    """Print the report; returns 0 if nothing is wrong with it, else 1.
+
+    :param drivers: in place of those that are enabled
+    """
+    try:
+        if drivers is None:
+            drivers = discovery.load(CONF.agent.enabled_drivers)
+    except exception.ConfigInvalid as error:
+        print(error.faultstring, file=sys.stderr)
+        return 1
+    document = survey(drivers)
+    text = json.dumps(document, indent=2) if as_json else render(document)
+    print(text, file=out or sys.stdout)
+    failed = any(driver["error"] for driver in document["drivers"])
+    return 1 if failed or document["conflicts"] else 0
+
+
+def survey(drivers: Sequence[discovery.Enabled]) -> dict[str, Any]:
+    """Ask the drivers, and return what is printed as plain data.
+
+    ::
+
+        {"host": "cn1",
+         "drivers": [{"name": "pci_driver", "error": null,
+                      "capabilities": ["stats"], "devices": [...]}],
+         "conflicts": [{"device": "0000:3b:00.0", "driver": "pci_driver",
+                        "kind": "host-uses-it", "reason": "..."}]}
+    """
+    answers = [_ask(driver) for driver in drivers]
+    conflicts = list(_claimed_twice(answers))
+    for driver, answer in zip(drivers, answers, strict=True):
+        root = driver.instance.root if driver.instance else pathlib.Path("/")
+        for device in answer["devices"]:
+            for kind, reason in _problems(device, root):
+                conflicts.append(
+                    {
+                        "device": device["where"],
+                        "driver": answer["name"],
+                        "kind": kind,
+                        "reason": reason,
+                    }
+                )
+    return {"host": CONF.host, "drivers": answers, "conflicts": conflicts}
+
+
+def _ask(driver: discovery.Enabled) -> dict[str, Any]:
+    error = None
+    devices: list[dict[str, Any]] = []
+    try:
+        devices = [
+            _device(report.plain(device)) for device in driver.get().discover()
+        ]
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    return {
+        "name": driver.name,
+        "error": error,
+        "capabilities": driver.capabilities(),
+        "devices": devices,
+    }
+
+
+def _device(device: dict[str, Any]) -> dict[str, Any]:
+    info = report.cpid_info(device)
+    return {
+        "type": device["type"],
+        "vendor": device["vendor"],
+        "model": device["model"],
+        "cpid_info": info,
+        "where": _where(info),
+        "stub": device["stub"],
+        "deployables": [
+            _deployable(deployable) for deployable in device["deployable_list"]
+        ],
+    }
+
+
+def _deployable(deployable: dict[str, Any]) -> dict[str, Any]:
+    attributes = deployable["attribute_list"] or []
+    classes = [
+        attribute["value"]
+        for attribute in attributes
+        if attribute["key"] == constants.ATTR_RESOURCE_CLASS
+    ]
+    traits = [
+        attribute["value"]
+        for attribute in attributes
+        if attribute["key"].startswith(constants.ATTR_TRAIT_PREFIX)
+    ]
+    # The conductor puts this one on every provider.
+    if constants.OWNER_TRAIT not in traits:
+        traits.append(constants.OWNER_TRAIT)
+    return {
+        "name": deployable["name"],
+        "resource_classes": classes,
+        "total": deployable["num_accelerators"],
+        "traits": traits,
+        "handles": [
+            {
+                "type": handle["attach_type"],
+                "where": _where(handle["attach_info"]),
+                "attach_info": handle["attach_info"],
+            }
+            for handle in deployable["attach_handle_list"] or []
+        ],
+    }
+
+
+def _where(info: str) -> str:
+    """Return a PCI address, or what else says where something is."""
+    try:
+        fields = json.loads(info)
+        return pci.format_address(fields)
+    except exception.PciDeviceWrongAddressFormat:
+        return " ".join(f"{key}={value}" for key, value in fields.items())
+    except (AttributeError, TypeError, ValueError):
+        return info
+
+
+def _claimed_twice(answers: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
+    """Yield what is reported more than once on this host."""
+    owners: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for answer in answers:
+        for device in answer["devices"]:
+            conflict = {"device": device["where"], "driver": answer["name"]}
+            owner = owners.get(device["cpid_info"])
+            if owner is not None:
+                yield conflict | {
+                    "kind": "claimed-twice",
+                    "reason": f"{owner} reports it already; what comes "
+                    "first counts",
+                }
+                continue
+            owners[device["cpid_info"]] = answer["name"]
+            for deployable in device["deployables"]:
+                other = names.setdefault(deployable["name"], device["where"])
+                if other != device["where"]:
+                    yield conflict | {
+                        "kind": "same-name",
+                        "reason": f"its deployable {deployable['name']} has "
+                        f"the name of one of {other}",
+                    }
+
+
+def _problems(
+    device: dict[str, Any], root: pathlib.Path
+) -> Iterator[tuple[str, str]]:
+    """Yield kind and reason of what is wrong with one device."""
+    if len(device["cpid_info"]) > _MOST_TEXT:
+        yield "invalid", f"cpid_info is longer than {_MOST_TEXT} characters"
+    for deployable in device["deployables"]:
+        for reason in _invalid(deployable):
+            yield "invalid", f"{deployable['name']}: {reason}"
+        for handle in deployable["handles"]:
+            if handle["type"] != constants.AttachHandleType.PCI:
+                continue
+            for reason in usage.reasons(root, handle["where"]):
+                yield "host-uses-it", f"{handle['where']} {reason}"
+
+
+def _invalid(deployable: dict[str, Any]) -> Iterator[str]:
+    """Yield what Placement or the database would refuse."""
+    if len(deployable["name"]) > _MOST_NAME:
+        yield f"the name is longer than {_MOST_NAME} characters"
+    if len(deployable["resource_classes"]) != 1:
+        yield f"has {len(deployable['resource_classes'])} resource classes"
+    for text in [*deployable["resource_classes"], *deployable["traits"]]:
+        if not _LEGAL.fullmatch(text):
+            yield f"{text!r} is not A-Z, 0-9 and _, 255 at most"
+    seen: set[str] = set()
+    for handle in deployable["handles"]:
+        info = handle["attach_info"]
+        if info in seen:
+            yield f"has the handle {info} twice"
+        seen.add(info)
+        if len(info) > _MOST_TEXT:
+            yield f"a handle is longer than {_MOST_TEXT} characters: {info}"
+        if not _is_flat(info):
+            yield f"a handle is no JSON object of texts: {info}"
+
+
+def _is_flat(info: str) -> bool:
+    try:
+        fields = json.loads(info)
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and all(
+        isinstance(value, str) for value in fields.values()
+    )
+
+
+def render(document: dict[str, Any]) -> str:
+    """Return the document as lines for people."""
+    lines = [f"Host {document['host']}"]
+    for driver in document["drivers"]:
+        can = ", ".join(driver["capabilities"])
+        lines += ["", driver["name"] + (f" ({can})" if can else "")]
+        if driver["error"]:
+            lines.append(f"  failed: {driver['error']}")
+        elif not driver["devices"]:
+            lines.append("  no devices")
+        for device in driver["devices"]:
+            lines += _render_device(device)
+    lines.append("")
+    if not document["conflicts"]:
+        lines.append("No conflicts")
+    for conflict in document["conflicts"]:
+        lines.append(
+            "CONFLICT {kind}: {device} of {driver}: {reason}".format(
+                **conflict
+            )
+        )
+    return "\n".join(lines)
+
+
+def _render_device(device: dict[str, Any]) -> Iterator[str]:
+    yield "  {type} {where}: {vendor} {model}".format(**device).rstrip()
+    if device["stub"]:
+        yield "    there, but keeps the records it has"
+    for deployable in device["deployables"]:
+        classes = ", ".join(deployable["resource_classes"]) or "no class"
+        yield f"    {deployable['name']}: {deployable['total']} x {classes}"
+        yield f"      traits: {', '.join(deployable['traits'])}"
+        for handle in deployable["handles"]:
+            yield f"      {handle['type']} {handle['where']}"
