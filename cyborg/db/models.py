@@ -133,9 +133,9 @@ class Device(Base):
 class Deployable(Base):
     """The part of a device Placement counts: one resource provider each.
 
-    ``rp_name``, ``rp_traits`` (JSON list) and ``rp_generation`` are what was
-    last written to Placement, so that only differences are written again and
-    traits that others set are left alone.
+    ``rp_name``, ``rp_traits`` (JSON: traits and inventories) and
+    ``rp_generation`` are what was last written to Placement, so that only
+    differences are written again and what others set is left alone.
     """
 
     __tablename__ = "deployables"
