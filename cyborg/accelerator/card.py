@@ -30,6 +30,8 @@ class CardDriver(driver.Driver):
         self.names = pci.Names(self.run)
         # What was said of a card before its ids became unreadable.
         self._known: dict[str, report.DriverDevice] = {}
+        # Why a card cannot be described, to say each reason once.
+        self._troubles: dict[str, str] = {}
 
     @abc.abstractmethod
     def claims(self, function: pci.Function) -> bool:
@@ -67,9 +69,16 @@ class CardDriver(driver.Driver):
         """
         return [item for item in functions.values() if self.claims(item)]
 
+    def functions(self) -> dict[str, pci.Function]:
+        """Return every function of the machine by address, sorted.
+
+        :raises DriverError: the machine cannot be looked through
+        """
+        return pci.read_functions(self.root)
+
     def discover(self) -> list[report.DriverDevice]:
         """Return every card, sorted by address."""
-        functions = pci.read_functions(self.root)
+        functions = self.functions()
         cards = self.cards(functions)
         self.names.learn(cards)
         found = {}
@@ -126,20 +135,25 @@ class CardDriver(driver.Driver):
         self, card: pci.Function, functions: dict[str, pci.Function]
     ) -> report.DriverDevice | None:
         try:
-            return self.describe(
+            device = self.describe(
                 card, self.deployables(card, functions), stub=False
             )
         except Exception as error:
             if not sysfs.is_directory(card.path):
                 LOG.info("%s vanished while it was being read", card.address)
                 return None
-            LOG.warning(
-                "%s cannot be described and keeps its records: %s",
-                card.address,
-                error,
-                exc_info=not isinstance(error, exception.CyborgException),
-            )
+            if self._troubles.get(card.address) != str(error):
+                LOG.warning(
+                    "%s cannot be described and keeps its records: %s",
+                    card.address,
+                    error,
+                    exc_info=not isinstance(error, exception.CyborgException),
+                )
+            self._troubles[card.address] = str(error)
             return self.describe(card, [], stub=True)
+        if self._troubles.pop(card.address, None):
+            LOG.info("%s can be described again", card.address)
+        return device
 
 
 def attachable(

@@ -1,6 +1,7 @@
 """Runs a program: argv in, text out. No shell."""
 
 from collections.abc import Sequence
+import math
 import subprocess
 
 from oslo_concurrency import processutils
@@ -24,7 +25,7 @@ def run(argv: Sequence[str], timeout: float | None = None) -> str:
     try:
         stdout, _stderr = processutils.execute(
             *argv,
-            timeout=timeout or CONF.agent.command_timeout,
+            timeout=math.ceil(timeout or CONF.agent.command_timeout),
             on_completion=_end,
         )
     except processutils.ProcessExecutionError as error:

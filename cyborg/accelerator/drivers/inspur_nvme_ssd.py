@@ -62,8 +62,8 @@ class InspurNVMeSSDDriver(card_driver.CardDriver):
             # So it is for a moment while a guest is given the drive; who
             # else uses it with another driver is not known.
             raise exception.DriverError(
-                reason=f"{card.address} is bound to {card.driver}, not to "
-                f"one of {', '.join(DRIVERS)}"
+                reason=f"{card.address} is bound to "
+                f"{card.driver or 'no driver'}, not to nvme or vfio-pci"
             )
         return [
             describe.deployable(

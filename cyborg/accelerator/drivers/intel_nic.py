@@ -6,6 +6,7 @@ from typing import Any
 
 from cyborg.accelerator import card as card_driver
 from cyborg.accelerator import describe
+from cyborg.accelerator import netdevs
 from cyborg.accelerator import pci
 from cyborg.common import constants
 from cyborg.common import exception
@@ -50,6 +51,7 @@ class IntelNICDriver(card_driver.CardDriver):
             self._profile(name)
             for name in self.conf.nic_devices.enabled_nic_types
         ]
+        self._memory = netdevs.Memory(self.conf, "intel_nic")
         self._products = set(PRODUCTS).union(
             *(profile.products for profile in self._profiles)
         )
@@ -60,6 +62,10 @@ class IntelNICDriver(card_driver.CardDriver):
             and function.product in self._products
             and function.physfn is None
         )
+
+    def functions(self) -> dict[str, pci.Function]:
+        """Return every function; what a guest has as it was before."""
+        return self._memory.complete(super().functions())
 
     def describe(
         self,
@@ -107,7 +113,8 @@ class IntelNICDriver(card_driver.CardDriver):
     def _mapped(self, card: pci.Function) -> tuple[str | None, str | None]:
         """Return function and physical network of a card, None if unknown.
 
-        A card bound to vfio-pci has no network device, and no mapping.
+        A card that was always bound to vfio-pci has no network device, and
+        no mapping.
         """
         function = physnet = None
         for profile in self._profiles:

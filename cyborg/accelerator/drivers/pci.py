@@ -1,5 +1,6 @@
 """Any PCI device the operator lists in ``[pci] passthrough_whitelist``."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from oslo_log import log
@@ -7,6 +8,7 @@ from stevedore import extension
 
 from cyborg.accelerator import card as card_driver
 from cyborg.accelerator import describe
+from cyborg.accelerator import netdevs
 from cyborg.accelerator import pci
 from cyborg.accelerator import sysfs
 from cyborg.accelerator import whitelist
@@ -51,16 +53,23 @@ class PCIDriver(card_driver.CardDriver):
         """
         super().__init__(**kwargs)
         self._entries = whitelist.parse(self.conf.pci.passthrough_whitelist)
+        self._memory = netdevs.Memory(self.conf, "pci")
         self._others: list[card_driver.CardDriver] | None = None
         # Entry by address, as of the last discovery.
         self._listed: dict[str, whitelist.Entry] = {}
 
     def claims(self, function: pci.Function) -> bool:
+        if function.address in self._listed:
+            return True
         physical = None
         if function.physfn is not None:
             path = sysfs.resolve(self.root, pci.DEVICES, function.physfn)
             physical = pci.read_function(function.physfn, path)
         return self._entry(function, physical) is not None
+
+    def functions(self) -> dict[str, pci.Function]:
+        """Return every function; what a guest has as it was before."""
+        return self._memory.complete(super().functions())
 
     def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
         """Return what is listed and not claimed by another driver.
@@ -164,7 +173,10 @@ class PCIDriver(card_driver.CardDriver):
         if self._others is None:
             self._others = []
             enabled = self.conf.agent.enabled_drivers
-            for plugin in extension.ExtensionManager(NAMESPACE):
+            plugins: Iterable[extension.Extension] = (
+                extension.ExtensionManager(NAMESPACE)
+            )
+            for plugin in plugins:
                 if plugin.name not in enabled or plugin.plugin is type(self):
                     continue
                 if not issubclass(plugin.plugin, card_driver.CardDriver):
