@@ -11,15 +11,18 @@ import functools
 from typing import Any
 
 from oslo_config import cfg
+from oslo_log import log as logging
 import oslo_messaging as messaging
 
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import rpc
+from cyborg.context import get_admin_context
 from cyborg.context import RequestContext
 from cyborg.objects import base
 
 CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
 
 # 1.0: report_data, device_profile_create/delete, arq_create,
 #      arq_delete_by_uuid, arq_delete_by_instance_uuid, arq_apply_patch
@@ -51,7 +54,11 @@ def _call_local(
     manager: Any, context: RequestContext, method: str, **kwargs: Any
 ) -> Any:
     kwargs.pop("timeout", None)
-    return getattr(manager, method)(context, **kwargs)
+    try:
+        return getattr(manager, method)(context, **kwargs)
+    except messaging.ExpectedException as expected:
+        # How an endpoint tells the RPC server that this is no failure.
+        raise expected.exc_info[1] from None
 
 
 class ConductorAPI:
@@ -376,6 +383,26 @@ def remote(version_cap: str | None = None) -> ConductorAPI:
         version_cap,
     )
     return ConductorAPI(functools.partial(_call_remote, client))
+
+
+def notifier() -> Callable[[], None]:
+    """Return what tells a conductor that there is work in the database.
+
+    It is a courtesy: conductors look by themselves every few seconds.
+    """
+    client = rpc.get_client(
+        messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=VERSION),
+        base.CyborgObjectSerializer(),
+        None,
+    )
+
+    def notify() -> None:
+        try:
+            client.cast(get_admin_context(), "wake")
+        except messaging.MessagingException:
+            LOG.warning("The message bus is away; conductors will notice")
+
+    return notify
 
 
 def local(manager: Any) -> ConductorAPI:

@@ -264,3 +264,31 @@ def holding_handles_of(
         )
         .order_by(ARQS.c.id)
     ).all()
+
+
+@engine.writer
+def set_substate(context: RequestContext, arq_id: int, substate: str) -> None:
+    """Note how far the work for an ARQ is, for the operator."""
+    context.connection.execute(
+        sa.update(ARQS).where(ARQS.c.id == arq_id).values(substate=substate)
+    )
+
+
+@engine.writer
+def drop_handle(context: RequestContext, arq_id: int) -> None:
+    """Let go of a handle that is clean."""
+    context.connection.execute(
+        sa.update(ARQS)
+        .where(ARQS.c.id == arq_id)
+        .values(substate="Initial", **_WITHOUT_HANDLE)
+    )
+
+
+@engine.writer
+def set_owner(context: RequestContext, arq_id: int, project_id: str) -> None:
+    """Give an ARQ to a project."""
+    context.connection.execute(
+        sa.update(ARQS)
+        .where(ARQS.c.id == arq_id)
+        .values(project_id=project_id)
+    )

@@ -4,8 +4,10 @@ from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
+from oslo_utils import uuidutils
 import sqlalchemy as sa
 
+from cyborg.common import constants
 from cyborg.common.constants import AttributeOrigin
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -109,3 +111,30 @@ def find_by_uuids(
         .where(ATTRIBUTES.c.uuid.in_(uuids))
         .order_by(ATTRIBUTES.c.id)
     ).all()
+
+
+@engine.writer
+def set_programmed_traits(
+    context: RequestContext, deployable_id: int, traits: Sequence[str]
+) -> None:
+    """Make ``traits`` the ones that programming gave a deployable."""
+    context.connection.execute(
+        sa.delete(ATTRIBUTES).where(
+            ATTRIBUTES.c.deployable_id == deployable_id,
+            ATTRIBUTES.c.origin == AttributeOrigin.BIND.value,
+        )
+    )
+    if traits:
+        create(
+            context,
+            [
+                {
+                    "uuid": uuidutils.generate_uuid(),
+                    "deployable_id": deployable_id,
+                    "key": f"{constants.ATTR_TRAIT_PREFIX}_function{index}",
+                    "value": trait,
+                    "origin": AttributeOrigin.BIND.value,
+                }
+                for index, trait in enumerate(traits)
+            ],
+        )

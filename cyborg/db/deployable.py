@@ -163,3 +163,15 @@ def programmed_traits(
     ):
         traits.setdefault(row.deployable_id, set()).add(row.value)
     return traits
+
+
+@engine.writer
+def set_bitstream(
+    context: RequestContext, deployable_id: int, image: str
+) -> None:
+    """Record which image a deployable runs."""
+    context.connection.execute(
+        sa.update(DEPLOYABLES)
+        .where(DEPLOYABLES.c.id == deployable_id)
+        .values(bitstream_id=image)
+    )

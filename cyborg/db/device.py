@@ -50,3 +50,13 @@ def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
     return context.connection.execute(
         sa.select(DEVICES).where(DEVICES.c.uuid == uuid)
     ).one_or_none()
+
+
+@engine.writer
+def update(
+    context: RequestContext, id_: int, values: dict[str, Any]
+) -> None:
+    """Change columns of a device."""
+    context.connection.execute(
+        sa.update(DEVICES).where(DEVICES.c.id == id_).values(**values)
+    )

@@ -8,6 +8,7 @@ or :func:`use_case` provide. Nested calls join the transaction that is open.
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import datetime
 import functools
 import threading
 from typing import Any
@@ -19,6 +20,7 @@ from oslo_config import cfg
 from oslo_db import api as db_api
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
+from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from cyborg import context as cyborg_context
@@ -224,3 +226,8 @@ def use_case(
 def supports_skip_locked(connection: sa.Connection) -> bool:
     """Tell whether rows others have locked can be stepped over."""
     return connection.dialect.name != "sqlite"
+
+
+def ago(seconds: float) -> datetime.datetime:
+    """Return the time ``seconds`` before now, UTC, as columns hold it."""
+    return timeutils.utcnow() - datetime.timedelta(seconds=seconds)

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import datetime
+import json
 from typing import Any
 
 from oslo_utils import timeutils
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
+from cyborg.common import exception
 from cyborg.context import RequestContext
 from cyborg.db import engine
 from cyborg.db import models
@@ -72,6 +74,20 @@ def lock_or_create(context: RequestContext, hostname: str) -> sa.Row[Any]:
         )
         row = context.connection.execute(query).one()
     return row
+
+
+@engine.use_case
+def ensure(context: RequestContext, hostname: str) -> None:
+    """Give a host a row whose devices an earlier release stored.
+
+    :raises HostNotFound: nobody has reported the host
+    """
+    if get(context, hostname) is not None:
+        return
+    devices = _device_ids(hostname).limit(1)
+    if context.connection.execute(devices).first() is None:
+        raise exception.HostNotFound(host=hostname)
+    lock_or_create(context, hostname)
 
 
 # -- falling behind, and catching up
@@ -140,8 +156,9 @@ def claim(
 ) -> sa.Row[Any] | None:
     """Take the host's lease; None if somebody else works on it.
 
-    A host that has devices and no row, of an earlier release, gets one.
+    :raises HostNotFound: nobody has reported the host
     """
+    ensure(context, hostname)
     claimed = context.connection.execute(
         sa.update(HOSTS)
         .where(
@@ -154,27 +171,7 @@ def claim(
         )
         .values(sync_owner=owner, sync_due_at=_after(lease))
     ).rowcount
-    if not claimed:
-        if get(context, hostname) is not None:
-            return None
-        lock_or_create(context, hostname)
-        return claim(context, hostname, owner, lease)
-    return get(context, hostname)
-
-
-@engine.use_case
-def renew(
-    context: RequestContext, hostname: str, owner: str, lease: float
-) -> bool:
-    """Keep the lease; False if somebody else has taken it."""
-    return (
-        context.connection.execute(
-            sa.update(HOSTS)
-            .where(HOSTS.c.hostname == hostname, HOSTS.c.sync_owner == owner)
-            .values(sync_due_at=_after(lease))
-        ).rowcount
-        == 1
-    )
+    return get(context, hostname) if claimed else None
 
 
 @engine.use_case
@@ -220,10 +217,7 @@ def fail(
     error: str,
     delay: float,
 ) -> None:
-    """Record why Placement is behind, and try again ``delay`` s from now.
-
-    A change made meanwhile is tried at once.
-    """
+    """Record why Placement is behind, and try again ``delay`` s from now."""
     context.connection.execute(
         sa.update(HOSTS)
         .where(HOSTS.c.hostname == hostname, HOSTS.c.sync_owner == owner)
@@ -352,6 +346,26 @@ def record_providers(
 
 
 # -- what has gone
+
+
+@engine.reader
+def oldest_missing(
+    context: RequestContext, hostname: str
+) -> datetime.datetime | None:
+    """Return since when the first missing thing of a host is missing."""
+    parts = sa.union_all(
+        sa.select(sa.func.min(DEVICES.c.missing_since)).where(
+            DEVICES.c.hostname == hostname
+        ),
+        sa.select(sa.func.min(DEPLOYABLES.c.missing_since)).where(
+            DEPLOYABLES.c.device_id.in_(_device_ids(hostname))
+        ),
+        sa.select(sa.func.min(HANDLES.c.missing_since)).where(
+            HANDLES.c.deployable_id.in_(_deployable_ids(hostname))
+        ),
+    )
+    found = [t for t in context.connection.execute(parts).scalars() if t]
+    return min(found, default=None)
 
 
 def _in_use(deployable_ids: Collection[int]) -> sa.CompoundSelect[Any]:
@@ -535,3 +549,87 @@ def delete_gone_parts(
     connection.execute(sa.delete(HANDLES).where(HANDLES.c.id.in_(handle_ids)))
     _delete_empty_devices(context, device_ids)
     return len(handle_ids) + len(device_ids)
+
+
+# -- reports
+
+
+@engine.use_case
+def heartbeat(
+    context: RequestContext, hostname: str, rpc_host: str, digest: str
+) -> bool:
+    """Note that a host is alive; False if its report is not the last one."""
+    return (
+        context.connection.execute(
+            sa.update(HOSTS)
+            .where(
+                HOSTS.c.hostname == hostname, HOSTS.c.report_digest == digest
+            )
+            .values(last_seen_at=_now(), rpc_host=rpc_host)
+        ).rowcount
+        == 1
+    )
+
+
+@engine.writer
+def seen(
+    context: RequestContext,
+    hostname: str,
+    rpc_host: str | None,
+    rpc_version: str,
+) -> None:
+    """Note that a host reported what is stored already."""
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(
+            last_seen_at=_now(), rpc_host=rpc_host, rpc_version=rpc_version
+        )
+    )
+
+
+@engine.writer
+def store_report(
+    context: RequestContext,
+    hostname: str,
+    *,
+    rpc_host: str | None,
+    rpc_version: str,
+    digest: str,
+    drivers: Sequence[dict[str, Any]] | None,
+) -> None:
+    """Note what a host whose row is locked reported of itself."""
+    now = _now()
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(
+            rpc_host=rpc_host,
+            rpc_version=rpc_version,
+            report_digest=digest,
+            drivers=None if drivers is None else json.dumps(drivers),
+            last_seen_at=now,
+            last_full_report_at=now,
+        )
+    )
+
+
+@engine.writer
+def set_forced_down(
+    context: RequestContext, hostname: str, forced_down: bool
+) -> None:
+    """Note that an operator takes a host out of service, or back."""
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(forced_down=forced_down)
+    )
+
+
+@engine.use_case
+def mark_for_check(context: RequestContext, hostname: str | None) -> None:
+    """Have a host, or all, compared with Placement soon."""
+    statement = sa.update(HOSTS).where(HOSTS.c.sync_owner.is_(None))
+    if hostname is not None:
+        statement = statement.where(HOSTS.c.hostname == hostname)
+    context.connection.execute(statement.values(sync_due_at=_now()))

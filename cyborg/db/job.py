@@ -234,3 +234,93 @@ def unfinished_for_deployables(
             JOBS.c.finished_at.is_(None),
         )
     ).all()
+
+
+# -- what a job is about
+
+
+@engine.reader
+def target(context: RequestContext, job: sa.Row[Any]) -> sa.Row[Any] | None:
+    """Return the ARQ, handle, deployable, device and host of a job.
+
+    Columns of what a job does not name are None; the whole is None once
+    its ARQ is gone. ``arq_*``, ``handle_*``, ``deployable_*``, ``device_*``,
+    ``cpid_*`` and ``host_*``.
+    """
+    arqs, handles = models.ARQ.__table__, models.AttachHandle.__table__
+    deployables = models.Deployable.__table__
+    devices = models.Device.__table__
+    paths = models.ControlPathID.__table__
+    hosts = models.Host.__table__
+    source = (
+        JOBS.outerjoin(arqs, arqs.c.id == JOBS.c.arq_id)
+        .outerjoin(handles, handles.c.id == JOBS.c.attach_handle_id)
+        .outerjoin(deployables, deployables.c.id == JOBS.c.deployable_id)
+        .outerjoin(
+            devices,
+            devices.c.id
+            == sa.func.coalesce(JOBS.c.device_id, deployables.c.device_id),
+        )
+        .outerjoin(paths, paths.c.device_id == devices.c.id)
+        .outerjoin(hosts, hosts.c.hostname == devices.c.hostname)
+    )
+    named = {
+        "arq": (arqs, ("id", "uuid", "state", "instance_uuid", "project_id")),
+        "handle": (handles, ("id", "uuid", "attach_type", "attach_info")),
+        "deployable": (
+            deployables,
+            ("id", "uuid", "driver_name", "bitstream_id"),
+        ),
+        "device": (
+            devices,
+            (
+                "id",
+                "uuid",
+                "hostname",
+                "vendor",
+                "model",
+                "std_board_info",
+                "driver",
+            ),
+        ),
+        "cpid": (paths, ("cpid_type", "cpid_info")),
+        "host": (hosts, ("rpc_host", "rpc_version")),
+    }
+    columns = [
+        table.c[name].label(
+            name if name.startswith(prefix) else f"{prefix}_{name}"
+        )
+        for prefix, (table, names) in named.items()
+        for name in names
+    ]
+    return context.connection.execute(
+        sa.select(*columns)
+        .select_from(source)
+        .where(JOBS.c.id == job.id)
+        .order_by(paths.c.id)
+        .limit(1)
+    ).one_or_none()
+
+
+@engine.reader
+def unfinished_for_device(
+    context: RequestContext, device_id: int
+) -> Sequence[sa.Row[Any]]:
+    """Return work that is queued or running on a device as a whole."""
+    return context.connection.execute(
+        sa.select(JOBS).where(
+            JOBS.c.device_id == device_id, JOBS.c.finished_at.is_(None)
+        )
+    ).all()
+
+
+@engine.reader
+def unfinished_for_arq(
+    context: RequestContext, arq_id: int
+) -> Sequence[sa.Row[Any]]:
+    """Return work that is queued or running for an ARQ."""
+    return context.connection.execute(
+        sa.select(JOBS).where(
+            JOBS.c.arq_id == arq_id, JOBS.c.finished_at.is_(None)
+        )
+    ).all()

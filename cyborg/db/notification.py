@@ -44,6 +44,8 @@ def claim(
 
     Events of an instance wait until none of its ARQs is being bound, so that
     Nova hears of all together.
+
+    :param limit: most instances whose events are returned
     """
     now = timeutils.utcnow()
     binding = sa.exists().where(
@@ -52,15 +54,25 @@ def claim(
     )
     # The lock has to come from a statement on this one table: MariaDB locks
     # every row it joins.
-    due = context.connection.execute(
-        sa.select(OUTBOX.c.id)
-        .where(OUTBOX.c.next_attempt_at <= now, ~binding)
-        .order_by(OUTBOX.c.id)
-        .limit(limit)
-    ).scalars()
+    instances = (
+        context.connection.execute(
+            sa.select(OUTBOX.c.instance_uuid)
+            .where(OUTBOX.c.next_attempt_at <= now, ~binding)
+            .group_by(OUTBOX.c.instance_uuid)
+            .order_by(sa.func.min(OUTBOX.c.id))
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+    if not instances:
+        return []
     rows = context.connection.execute(
         sa.select(OUTBOX)
-        .where(OUTBOX.c.id.in_(list(due)), OUTBOX.c.next_attempt_at <= now)
+        .where(
+            OUTBOX.c.instance_uuid.in_(instances),
+            OUTBOX.c.next_attempt_at <= now,
+        )
         .order_by(OUTBOX.c.id)
         .with_for_update(skip_locked=True)
     ).all()

@@ -1,0 +1,118 @@
+"""Attributes that users add to deployables; reports leave them alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_utils import uuidutils
+
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.context import RequestContext
+from cyborg.db import attribute as attribute_db
+from cyborg.db import deployable as deployable_db
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.objects import device as device_objects
+
+
+def create(
+    context: RequestContext,
+    deployable_uuid: str,
+    attributes: Sequence[dict[str, Any]],
+    unique_keys: bool,
+) -> list[device_objects.Attribute]:
+    """Add attributes; see ``ConductorAPI.attributes_create``."""
+    rows = [
+        {
+            "uuid": attribute.get("uuid") or uuidutils.generate_uuid(),
+            "key": attribute["key"],
+            "value": attribute["value"],
+            "origin": constants.AttributeOrigin.API.value,
+        }
+        for attribute in attributes
+    ]
+    given = {a["uuid"] for a in attributes if a.get("uuid")}
+    _insert(context, deployable_uuid, rows, given, unique_keys)
+    stored = {
+        row.uuid: row
+        for row in attribute_db.find_by_uuids(
+            context, [row["uuid"] for row in rows]
+        )
+    }
+    return [
+        device_objects.Attribute.from_row(stored[row["uuid"]]) for row in rows
+    ]
+
+
+@engine.use_case
+def _insert(
+    context: RequestContext,
+    deployable_uuid: str,
+    rows: list[dict[str, Any]],
+    given: set[str],
+    unique_keys: bool,
+) -> None:
+    deployable = deployable_db.get(context, deployable_uuid)
+    if deployable is None:
+        raise exception.DeployableNotFound(uuid=deployable_uuid)
+    # Two that add the same key wait for each other here.
+    deployable_db.lock_for_programming(context, [deployable.id])
+    there = attribute_db.find_by_uuids(context, [r["uuid"] for r in rows])
+    if there:
+        if there[0].uuid in given:
+            raise exception.DuplicateUUID(uuid=there[0].uuid)
+        # Our own, of an attempt whose answer was lost.
+        return
+    if unique_keys:
+        used = {
+            row.key for row in attribute_db.find_of(context, [deployable.id])
+        }
+        for row in rows:
+            if row["key"] in used:
+                raise exception.AttributeExists(key=row["key"])
+            used.add(row["key"])
+    attribute_db.create(
+        context, [row | {"deployable_id": deployable.id} for row in rows]
+    )
+    _mark(context, deployable, [row["key"] for row in rows])
+
+
+def _mark(context: RequestContext, deployable: Any, keys: list[str]) -> None:
+    """Have Placement told if one of the attributes is a trait."""
+    if any(key.startswith(constants.ATTR_TRAIT_PREFIX) for key in keys):
+        host_db.lock_or_create(context, deployable.hostname)
+        host_db.mark(context, deployable.hostname)
+
+
+@engine.use_case
+def update(context: RequestContext, uuid: str, value: str) -> None:
+    """Change a value; see ``ConductorAPI.attribute_update``."""
+    row = attribute_db.get(context, uuid)
+    if row is None or not attribute_db.set_value(context, uuid, value):
+        raise exception.AttributeNotFound(uuid=uuid)
+    deployable = deployable_db.get(context, row.deployable_uuid)
+    _mark(context, deployable, [row.key])
+
+
+@engine.use_case
+def delete(
+    context: RequestContext,
+    uuids: Sequence[str] | None,
+    deployable_uuid: str | None,
+) -> None:
+    """Remove attributes; see ``ConductorAPI.attributes_delete``."""
+    if deployable_uuid is not None:
+        if deployable_db.get(context, deployable_uuid) is None:
+            raise exception.DeployableNotFound(uuid=deployable_uuid)
+        rows = attribute_db.find(context, deployable_uuid=deployable_uuid)
+    else:
+        rows = attribute_db.find_by_uuids(context, uuids or [])
+        missing = set(uuids or []) - {row.uuid for row in rows}
+        if missing:
+            raise exception.AttributeNotFound(uuid=", ".join(sorted(missing)))
+    attribute_db.delete(context, [row.id for row in rows])
+    keys: dict[str, list[str]] = {}
+    for row in rows:
+        keys.setdefault(row.deployable_uuid, []).append(row.key)
+    for uuid, of_deployable in keys.items():
+        _mark(context, deployable_db.get(context, uuid), of_deployable)

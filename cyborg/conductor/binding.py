@@ -1,0 +1,550 @@
+"""Bind, unbind and delete accelerator requests: each is one transaction.
+
+What needs no work on a host ends in its final state right there, together
+with the event for Nova. What does leaves a job behind, in the same
+transaction, which :mod:`cyborg.conductor.jobs` drives on.
+
+Locks are taken in the order deployable, bound instance, ARQ, attach handle,
+event; everywhere.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Sequence
+import dataclasses
+import datetime
+import json
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import states
+from cyborg.conductor import images
+from cyborg.context import RequestContext
+from cyborg.db import arq as arq_db
+from cyborg.db import attach_handle as handle_db
+from cyborg.db import bound_instance as bound_db
+from cyborg.db import deployable as deployable_db
+from cyborg.db import engine
+from cyborg.db import job as job_db
+from cyborg.db import notification as notification_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+State = states.ARQState
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    """What one ARQ shall be bound to.
+
+    :ivar hostname: provider name or bus name of the host, in any case
+    :ivar project_id: owner, where an administrator names one
+    """
+
+    uuid: str
+    hostname: str
+    device_rp_uuid: str
+    instance_uuid: str
+    project_id: str | None = None
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a transaction left to do, for the caller to wake somebody.
+
+    :ivar jobs: uuids of jobs on hosts
+    :ivar events: whether there are events for Nova
+    """
+
+    jobs: list[str] = dataclasses.field(default_factory=list)
+    events: bool = False
+
+
+# -- bind
+
+
+@engine.use_case
+def bind(
+    context: RequestContext, bindings: Sequence[Binding], scope: str | None
+) -> Outcome:
+    """Bind all of the ARQs, or change nothing.
+
+    Asking again for what is bound already, or being bound, is a success.
+
+    :param scope: project whose ARQs the caller may touch; None = all
+    :raises ARQNotFound: naming every ARQ that is not there
+    :raises InstanceHasARQs: the instance has others
+    :raises ARQBadState, ARQBoundElsewhere, HandleBeingCleaned: the state of
+        an ARQ does not allow it
+    :raises ProviderNotFound, WrongHost, NoFreeHandle: the provider cannot
+        serve it
+    :raises OtherImageInUse, DeployableInUse, AgentDown: the work on the host
+        that it needs cannot be done
+    """
+    wanted = {binding.uuid: binding for binding in bindings}
+    instances = sorted({binding.instance_uuid for binding in bindings})
+    arqs = arq_db.for_bind(context, list(wanted), instances)
+    pending = _to_bind(arqs, wanted, scope)
+    if not pending:
+        return Outcome()
+    deployables = _deployables_of(context, [b for _, b in pending])
+    plans = images.plan(context, pending, deployables)
+
+    already = {row.instance_uuid for row in arqs}
+    known = [uuid for uuid in instances if uuid in already]
+    fresh = {b.instance_uuid for _, b in pending} - set(known)
+    if known:
+        bound_db.lock(context, known)
+    if fresh:
+        # Two binds of one instance meet here: the later one waits, fails on
+        # the key, begins anew and finds the instance taken.
+        bound_db.create(context, sorted(fresh))
+    _lock_unchanged(context, [row for row, _ in pending])
+    handles = _take_handles(context, pending, deployables)
+    return _store_bind(context, pending, handles, deployables, plans)
+
+
+def _to_bind(
+    arqs: Sequence[Any], wanted: dict[str, Binding], scope: str | None
+) -> list[tuple[Any, Binding]]:
+    """Return the ARQs that are not bound as asked yet, in id order."""
+    instances = {binding.instance_uuid for binding in wanted.values()}
+    for row in arqs:
+        if row.uuid not in wanted and row.instance_uuid in instances:
+            raise exception.InstanceHasARQs(instance=row.instance_uuid)
+    found = {row.uuid: row for row in arqs if _visible(row, scope)}
+    _raise_missing(wanted, found)
+    pending = []
+    for uuid, binding in wanted.items():
+        row = found[uuid]
+        if row.state in (State.BOUND, State.BIND_STARTED):
+            if not _is_bound_so(row, binding):
+                raise exception.ARQBoundElsewhere(uuid=uuid)
+            continue
+        _check_state(row, State.BIND_STARTED)
+        if row.attach_handle_id is not None:
+            raise exception.HandleBeingCleaned(uuid=uuid)
+        pending.append((row, binding))
+    return sorted(pending, key=lambda pair: pair[0].id)
+
+
+def _visible(row: Any, scope: str | None) -> bool:
+    return scope is None or row.project_id == scope
+
+
+def _raise_missing(wanted: Iterable[str], found: Collection[str]) -> None:
+    missing = [uuid for uuid in wanted if uuid not in found]
+    if missing:
+        raise exception.ARQNotFound(uuids=", ".join(missing))
+
+
+def _check_state(row: Any, target: State) -> None:
+    allowed = states.MAY_BECOME[target]
+    if row.state not in allowed:
+        raise exception.ARQBadState(
+            uuid=row.uuid, state=row.state, allowed=", ".join(allowed)
+        )
+
+
+def _is_bound_so(row: Any, binding: Binding) -> bool:
+    return bool(
+        row.instance_uuid == binding.instance_uuid
+        and row.device_rp_uuid == binding.device_rp_uuid
+        and (row.hostname or "").casefold() == binding.hostname.casefold()
+    )
+
+
+def _deployables_of(
+    context: RequestContext, bindings: Sequence[Binding]
+) -> dict[str, list[Any]]:
+    """Return the deployables each provider counts, checked for the host."""
+    by_provider: dict[str, list[Any]] = {}
+    for row in deployable_db.for_bind(
+        context, sorted({binding.device_rp_uuid for binding in bindings})
+    ):
+        by_provider.setdefault(row.rp_uuid, []).append(row)
+    for binding in bindings:
+        rows = by_provider.get(binding.device_rp_uuid)
+        if not rows:
+            raise exception.ProviderNotFound(rp_uuid=binding.device_rp_uuid)
+        names = {rows[0].hostname.casefold()}
+        if rows[0].rpc_host:
+            names.add(rows[0].rpc_host.casefold())
+        if binding.hostname.casefold() not in names:
+            raise exception.WrongHost(
+                rp_uuid=binding.device_rp_uuid,
+                actual=rows[0].hostname,
+                hostname=binding.hostname,
+            )
+    return by_provider
+
+
+def check_agent(deployable: Any) -> None:
+    """Refuse work for a host that is known not to do it.
+
+    :param deployable: a row with hostname, forced_down and last_seen_at
+    :raises AgentDown: if its agent is forced down or silent for too long
+    """
+    if deployable.last_seen_at is None:
+        # Not reported since an upgrade: nothing is known against it.
+        return
+    silent = timeutils.utcnow() - deployable.last_seen_at
+    limit = datetime.timedelta(seconds=CONF.conductor.service_down_time)
+    if deployable.forced_down or silent > limit:
+        raise exception.AgentDown(host=deployable.hostname)
+
+
+def _lock_unchanged(context: RequestContext, rows: Sequence[Any]) -> None:
+    """Lock ARQs and begin anew if one is no longer what was read."""
+    locked = {
+        row.id: row for row in arq_db.lock(context, [row.id for row in rows])
+    }
+    for row in rows:
+        now = locked.get(row.id)
+        if now is None or (
+            now.state,
+            now.attach_handle_id,
+            now.instance_uuid,
+        ) != (row.state, row.attach_handle_id, row.instance_uuid):
+            raise engine.Collision()
+
+
+def _take_handles(
+    context: RequestContext,
+    pending: Sequence[tuple[Any, Binding]],
+    deployables: dict[str, list[Any]],
+) -> dict[int, Any]:
+    """Return a handle of the right provider for each ARQ id."""
+    by_provider: dict[str, list[Any]] = {}
+    for row, binding in pending:
+        by_provider.setdefault(binding.device_rp_uuid, []).append(row)
+    # In the order of the handles' ids, as near as can be told beforehand.
+    order = sorted(by_provider, key=lambda rp_uuid: deployables[rp_uuid][0].id)
+    given: dict[int, Any] = {}
+    for rp_uuid in order:
+        arqs = by_provider[rp_uuid]
+        usable = [
+            row.id
+            for row in deployables[rp_uuid]
+            if row.missing_since is None and row.device_missing_since is None
+        ]
+        handles = handle_db.take(context, usable, len(arqs)) if usable else []
+        if len(handles) < len(arqs):
+            raise exception.NoFreeHandle(
+                rp_uuid=rp_uuid, wanted=len(arqs), free=len(handles)
+            )
+        given.update(zip((row.id for row in arqs), handles, strict=True))
+    return given
+
+
+def _store_bind(
+    context: RequestContext,
+    pending: Sequence[tuple[Any, Binding]],
+    handles: dict[int, Any],
+    deployables: dict[str, list[Any]],
+    plans: dict[tuple[str, int], images.Image],
+) -> Outcome:
+    by_id = {row.id: row for rows in deployables.values() for row in rows}
+    changes, jobs, events = [], [], []
+    timeout = float(CONF.bind_timeout)
+    for row, binding in pending:
+        handle = handles[row.id]
+        image = plans.get((row.uuid, handle.deployable_id))
+        works = (
+            image is not None
+            or handle.attach_type in handle_db.HOST_WORK_TYPES
+        )
+        changes.append(
+            {
+                "arq_id": row.id,
+                "state": State.BIND_STARTED if works else State.BOUND,
+                "hostname": binding.hostname,
+                "device_rp_uuid": binding.device_rp_uuid,
+                "instance_uuid": binding.instance_uuid,
+                "project_id": binding.project_id or row.project_id,
+                "attach_handle_id": handle.id,
+                "deployable_id": handle.deployable_id,
+                "substate": "Allocated" if works else "Initial",
+            }
+        )
+        if works:
+            check_agent(by_id[handle.deployable_id])
+            jobs.append(
+                {
+                    "kind": constants.JobKind.BIND.value,
+                    "arq_id": row.id,
+                    "deployable_id": handle.deployable_id,
+                    "attach_handle_id": handle.id,
+                    "payload": {"image": image} if image else {},
+                }
+            )
+            if image:
+                timeout = float(CONF.bind_timeout + CONF.program_timeout)
+        else:
+            events.append(
+                {
+                    "instance_uuid": binding.instance_uuid,
+                    "arq_uuid": row.uuid,
+                    "status": constants.NovaEventStatus.COMPLETED.value,
+                }
+            )
+    arq_db.set_bound(context, changes)
+    outcome = Outcome(events=bool(events))
+    if events:
+        notification_db.create(context, events)
+    if jobs:
+        outcome.jobs += job_db.create(context, jobs, timeout)
+    for row, binding in pending:
+        if context.is_admin and binding.project_id is None:
+            outcome.jobs += _find_owner_later(context, row)
+    for row, binding in pending:
+        LOG.info(
+            "ARQ %s of instance %s takes handle %s on %s",
+            row.uuid,
+            binding.instance_uuid,
+            handles[row.id].id,
+            binding.hostname,
+        )
+    return outcome
+
+
+def _find_owner_later(context: RequestContext, row: Any) -> list[str]:
+    """Queue the question whose server it is, where an admin acts for Nova.
+
+    An administrator who evacuates or unshelves a user's server makes ARQs in
+    a project of its own; the user could not see them.
+    """
+    if row.project_id is not None and row.project_id != context.project_id:
+        return []
+    return job_db.create(
+        context,
+        [{"kind": constants.JobKind.OWNER.value, "arq_id": row.id}],
+        CONF.conductor.orphan_grace,
+    )
+
+
+# -- unbind and delete
+
+
+@engine.use_case
+def unbind(
+    context: RequestContext, uuids: Sequence[str], scope: str | None
+) -> Outcome:
+    """Give back what the ARQs hold; they stay and can be bound again.
+
+    What a handle left on its host is cleaned afterwards; until then the ARQ
+    keeps the handle, so that nobody else gets it.
+
+    :raises ARQNotFound: naming every ARQ that is not there; nothing changes
+    :raises ARQBadState: an ARQ is being deleted
+    """
+    rows = arq_db.for_release(context, uuids)
+    found = {row.uuid: row for row in rows if _visible(row, scope)}
+    _raise_missing(uuids, found)
+    rows = [
+        row
+        for row in found.values()
+        if row.state != State.UNBOUND or row.attach_handle_id is not None
+    ]
+    for row in rows:
+        if row.state != State.UNBOUND:
+            _check_state(row, State.UNBOUND)
+    if not rows:
+        return Outcome()
+    instances = _lock_for_release(context, rows)
+    kept = _release_handles(context, rows)
+    outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
+    arq_db.set_unbound(context, [row.id for row in rows], keep_handle=kept)
+    _forget(context, rows, instances)
+    return outcome
+
+
+@engine.use_case
+def delete(
+    context: RequestContext,
+    uuids: Sequence[str] | None,
+    instance: str | None,
+    scope: str | None,
+) -> tuple[Outcome, list[str]]:
+    """Delete ARQs by uuid, or all of an instance, whoever owns those.
+
+    Those whose handle left something on the host stay, in state Deleting and
+    without their instance, until it is cleaned.
+
+    :returns: what is left to do, and the uuids that were not there; the
+        others are deleted all the same
+    :raises ServiceTokenRequired: one of ``uuids`` has an instance, and the
+        caller is no service; nothing is deleted
+    """
+    missing: list[str] = []
+    instances: list[str] = []
+    if instance is not None:
+        # Keeps binds of the instance out, and waits for one that is at work.
+        bound_db.delete(context, [instance])
+        rows = list(arq_db.lock_of_instance(context, instance))
+    else:
+        found = {
+            row.uuid: row
+            for row in arq_db.for_release(context, uuids or [])
+            if _visible(row, scope)
+        }
+        missing = [uuid for uuid in uuids or [] if uuid not in found]
+        rows = list(found.values())
+        if not context.is_service_request and any(
+            row.instance_uuid for row in rows
+        ):
+            raise exception.ServiceTokenRequired(
+                operation="Deleting a bound accelerator request"
+            )
+        if rows:
+            instances = _lock_for_release(context, rows)
+    if not rows:
+        return Outcome(), missing
+    kept = _release_handles(context, rows)
+    outcome = _queue_cleanup(context, [row for row in rows if row.id in kept])
+    if kept:
+        arq_db.set_deleting(context, kept)
+    notification_db.delete_for(context, [row.uuid for row in rows])
+    arq_db.delete(context, [row.id for row in rows if row.id not in kept])
+    if instances:
+        bound_db.delete_empty(context, instances)
+    LOG.info(
+        "Deleted ARQs %s; %d wait for their host",
+        ", ".join(row.uuid for row in rows),
+        len(kept),
+    )
+    return outcome, missing
+
+
+def _lock_for_release(
+    context: RequestContext, rows: Sequence[Any]
+) -> list[str]:
+    """Lock what a release changes; returns the instances concerned."""
+    instances = sorted({r.instance_uuid for r in rows if r.instance_uuid})
+    if instances:
+        bound_db.lock(context, instances)
+    _lock_unchanged(context, sorted(rows, key=lambda row: row.id))
+    return instances
+
+
+def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
+    """Free handles that left nothing on their hosts.
+
+    :returns: ids of the ARQs that keep theirs until the host is cleaned
+    """
+    held = {
+        row.attach_handle_id: row.id
+        for row in rows
+        if row.attach_handle_id is not None
+    }
+    if not held:
+        return set()
+    # Where a job has begun, or a clean-up is under way, only a (repeated)
+    # clean-up tells what is left.
+    unclear = {
+        row.attach_handle_id
+        for row in rows
+        if row.attach_handle_id is not None and row.state != State.BOUND
+    }
+    simple = held.keys() - unclear
+    kept = set(unclear)
+    if simple:
+        freed = handle_db.release(context, simple, keep_host_work=True)
+        if freed < len(simple):
+            kept |= handle_db.needing_host_work(context, simple)
+    return {held[handle_id] for handle_id in kept}
+
+
+def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:
+    if not rows:
+        return Outcome()
+    job_db.delete_for_arqs(context, [row.id for row in rows])
+    jobs = job_db.create(
+        context,
+        [
+            {
+                "kind": constants.JobKind.CLEANUP.value,
+                "arq_id": row.id,
+                "deployable_id": row.deployable_id,
+                "attach_handle_id": row.attach_handle_id,
+            }
+            for row in rows
+        ],
+        None,
+    )
+    return Outcome(jobs=jobs)
+
+
+def _forget(
+    context: RequestContext, rows: Sequence[Any], instances: list[str]
+) -> None:
+    notification_db.delete_for(context, [row.uuid for row in rows])
+    if instances:
+        bound_db.delete_empty(context, instances)
+
+
+# -- create
+
+
+def group_size(group: dict[str, str]) -> int:
+    """Return how many ARQs a group of a profile stands for.
+
+    One for each unit of every resource; a group that requires the Xilinx
+    trait takes two for each FPGA: its management and its user function.
+    """
+    amounts = {
+        key[len(constants.GROUP_RESOURCES) :].strip(): int(value)
+        for key, value in group.items()
+        if key.startswith(constants.GROUP_RESOURCES)
+    }
+    xilinx = group.get(constants.GROUP_TRAIT + constants.XILINX_TRAIT)
+    if xilinx == "required":
+        return 2 * amounts.get(constants.RC_FPGA, 0)
+    return sum(amounts.values())
+
+
+def profile_size(profile: Any) -> int:
+    """Return how many ARQs a stored profile stands for."""
+    return sum(map(group_size, json.loads(profile.profile_json)["groups"]))
+
+
+@engine.use_case
+def create(
+    context: RequestContext,
+    profile: Any,
+    uuids: Sequence[str],
+    project_id: str | None,
+) -> Sequence[Any]:
+    """Insert the ARQs of a profile, all or none; returns their rows.
+
+    :param uuids: one for each ARQ, made before the first attempt: if a
+        commit succeeded and its answer was lost, they are there already
+    """
+    there = arq_db.find_by_uuids(context, uuids)
+    if there:
+        return there
+    groups = json.loads(profile.profile_json)["groups"]
+    group_ids = [
+        index
+        for index, group in enumerate(groups)
+        for _ in range(group_size(group))
+    ]
+    arq_db.create(
+        context,
+        [
+            {
+                "uuid": uuid,
+                "project_id": project_id,
+                "device_profile_id": profile.id,
+                "device_profile_group_id": group_id,
+            }
+            for uuid, group_id in zip(uuids, group_ids, strict=True)
+        ],
+    )
+    return arq_db.find_by_uuids(context, uuids)

@@ -1,0 +1,98 @@
+"""What an operator says of devices and hosts: enabled, fenced, down."""
+
+from typing import Any
+
+from oslo_log import log as logging
+
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common.i18n import _
+from cyborg.conductor import providers
+from cyborg.context import RequestContext
+from cyborg.db import attribute as attribute_db
+from cyborg.db import deployable as deployable_db
+from cyborg.db import device as device_db
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.db import service as service_db
+
+LOG = logging.getLogger(__name__)
+
+
+def set_status(
+    context: RequestContext, uuid: str, status: str, reason: str | None
+) -> None:
+    """Store what the operator wants, then tell Placement.
+
+    See ``ConductorAPI.device_set_status``. If Placement does not answer, the
+    wish is stored, and applied as soon as it does.
+    """
+    hostname = _store_status(context, uuid, status, reason)
+    LOG.info("Device %s of host %s is now %s", uuid, hostname, status)
+    try:
+        providers.sync_host(context, hostname)
+    except (exception.ServiceUnavailable, exception.ConfigInvalid) as error:
+        raise exception.PlacementUnavailable(
+            _(
+                "The status %(status)s is stored, and will be applied when "
+                "Placement answers: %(reason)s"
+            )
+            % {"status": status, "reason": error.faultstring}
+        ) from error
+
+
+@engine.use_case
+def _store_status(
+    context: RequestContext, uuid: str, status: str, reason: str | None
+) -> str:
+    device = device_db.get(context, uuid)
+    if device is None:
+        raise exception.DeviceNotFound(uuid=uuid)
+    hostname: str = device.hostname
+    host_db.lock_or_create(context, hostname)
+    deployables = deployable_db.find(context, device_uuid=uuid)
+    classes = {
+        row.deployable_id
+        for row in attribute_db.find_of(context, [d.id for d in deployables])
+        if row.key == constants.ATTR_RESOURCE_CLASS
+    }
+    for deployable in deployables:
+        if deployable.id not in classes:
+            raise exception.ResourceClassMissing(uuid=deployable.uuid)
+    device_db.update(
+        context, device.id, {"status": status, "status_reason": reason}
+    )
+    host_db.mark(context, hostname)
+    return hostname
+
+
+def force_down(context: RequestContext, uuid: str, forced_down: bool) -> None:
+    """Fence a host's devices off; see ``ConductorAPI.service_update``."""
+    hostname = _store_forced_down(context, uuid, forced_down)
+    LOG.info(
+        "Host %s is %s", hostname, "forced down" if forced_down else "back"
+    )
+    try:
+        providers.sync_host(context, hostname)
+    except (exception.ServiceUnavailable, exception.ConfigInvalid) as error:
+        # It is stored, and the repair tasks finish it.
+        LOG.warning(
+            "Providers of host %s will follow: %s", hostname, error.faultstring
+        )
+
+
+@engine.use_case
+def _store_forced_down(
+    context: RequestContext, uuid: str, forced_down: bool
+) -> str:
+    service: Any = service_db.get(context, uuid)
+    if service is None:
+        raise exception.ServiceNotFound(uuid=uuid)
+    if service.binary != constants.AGENT_TOPIC:
+        raise exception.Conflict(
+            _("Only an agent can be forced down; %s is a conductor.") % uuid
+        )
+    host_db.lock_or_create(context, service.host)
+    host_db.set_forced_down(context, service.host, forced_down)
+    host_db.mark(context, service.host)
+    return str(service.host)

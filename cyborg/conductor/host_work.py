@@ -1,0 +1,474 @@
+"""What is done on a host for each kind of job, step by step.
+
+A conductor may die between any two steps, and another repeats the last one:
+every step is harmless to repeat. A result is stored only while the job is
+still ours. A bind that was cancelled has lost its row, and what it did on the
+host is undone by the clean-up that replaced it.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from cyborg.agent import rpcapi as agent_rpcapi
+from cyborg.clients import nova
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import faults
+from cyborg.common import states
+from cyborg.conductor import bitstreams
+from cyborg.conductor import images
+from cyborg.context import RequestContext
+from cyborg.db import arq as arq_db
+from cyborg.db import attach_handle as handle_db
+from cyborg.db import attribute as attribute_db
+from cyborg.db import deployable as deployable_db
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.db import job as job_db
+from cyborg.db import notification as notification_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+Kind = constants.JobKind
+State = states.ARQState
+Status = constants.NovaEventStatus
+
+# Times an agent may refuse to clean a handle before an operator has to look.
+REFUSALS = 5
+# Seconds between two looks whether a deployable's other job is done.
+_WAIT_FOR_TWIN = 2.0
+
+# Answers of an agent that was asked to load something.
+_LOADED = 0
+
+
+class Cancelled(Exception):
+    """The job is no longer ours."""
+
+
+class TryLater(Exception):
+    """The work has to wait; ``delay`` in seconds, None = longer each time."""
+
+    def __init__(self, reason: str, delay: float | None = None) -> None:
+        super().__init__(reason)
+        self.delay = delay
+
+
+class Failed(Exception):
+    """The work cannot be done, and repeating it would not help."""
+
+
+@dataclasses.dataclass
+class Work:
+    """A job that is ours, and what it is about.
+
+    :ivar target: a row of :func:`cyborg.db.job.target`
+    """
+
+    job: Any
+    target: Any
+    agent: agent_rpcapi.AgentAPI
+    payload: dict[str, Any]
+
+    @property
+    def rpc_host(self) -> str:
+        # An agent of an earlier release is known by its provider's name.
+        return str(self.target.host_rpc_host or self.target.device_hostname)
+
+    @property
+    def handle(self) -> dict[str, Any]:
+        return {
+            "uuid": self.target.handle_uuid,
+            "attach_type": self.target.handle_attach_type,
+            "attach_info": json.loads(self.target.handle_attach_info),
+        }
+
+    @property
+    def controlpath_id(self) -> dict[str, Any]:
+        return {
+            "cpid_type": self.target.cpid_type,
+            "cpid_info": json.loads(self.target.cpid_info),
+        }
+
+    @property
+    def seconds_left(self) -> float:
+        left = self.job.deadline_at - timeutils.utcnow()
+        return float(max(1.0, left.total_seconds()))
+
+    def is_late(self) -> bool:
+        deadline = self.job.deadline_at
+        return deadline is not None and timeutils.utcnow() > deadline
+
+
+def do(
+    context: RequestContext, job: Any, agent: agent_rpcapi.AgentAPI
+) -> None:
+    """Do the work of a job whose lease is ours.
+
+    :raises Cancelled: it is ours no more
+    :raises TryLater: a peer does not answer; nothing is lost
+    """
+    target = job_db.target(context, job)
+    if target is None:
+        raise Cancelled()
+    work = Work(job, target, agent, json.loads(job.payload))
+    {
+        Kind.BIND: _bind,
+        Kind.CLEANUP: _clean,
+        Kind.PROGRAM: _program,
+        Kind.FIRMWARE: _update_firmware,
+        Kind.OWNER: _find_owner,
+    }[Kind(job.kind)](context, work)
+
+
+@engine.use_case
+def _enter(context: RequestContext, work: Work, step: str) -> None:
+    """Record that a step begins; what follows may have touched the host."""
+    if not job_db.advance(
+        context, work.job.uuid, work.job.owner, step, work.payload
+    ):
+        raise Cancelled()
+    if work.job.arq_id is not None:
+        arq_db.set_substate(context, work.job.arq_id, step)
+
+
+# -- bind
+
+
+def _bind(context: RequestContext, work: Work) -> None:
+    try:
+        if work.is_late():
+            raise Failed("it was not ready in time")
+        if work.payload.get("image"):
+            _load_for_bind(context, work)
+        if work.target.handle_attach_type in handle_db.HOST_WORK_TYPES:
+            _enter(context, work, "Preparing")
+            faults.point("bind-preparing")
+            work.agent.prepare_handle(
+                context,
+                work.rpc_host,
+                work.handle,
+                min(work.seconds_left, float(CONF.bind_timeout)),
+                work.target.host_rpc_version,
+            )
+    except exception.ServiceUnavailable as error:
+        if not work.is_late():
+            raise TryLater(error.faultstring) from error
+        _fail_bind(context, work, error.faultstring)
+    except exception.CyborgException as error:
+        _fail_bind(context, work, error.faultstring)
+    except Failed as error:
+        _fail_bind(context, work, str(error))
+    else:
+        faults.point("bind-prepared")
+        _store_bound(context, work)
+        faults.point("bind-stored")
+
+
+@engine.use_case
+def _store_bound(context: RequestContext, work: Work) -> None:
+    if not (
+        job_db.delete(context, work.job.uuid, work.job.owner)
+        and arq_db.move(
+            context, work.target.arq_id, State.BOUND, substate="Initial"
+        )
+    ):
+        raise Cancelled()
+    _announce(context, work, Status.COMPLETED)
+    LOG.info("ARQ %s is bound", work.target.arq_uuid)
+
+
+def _announce(context: RequestContext, work: Work, status: Status) -> None:
+    notification_db.create(
+        context,
+        [
+            {
+                "instance_uuid": work.target.arq_instance_uuid,
+                "arq_uuid": work.target.arq_uuid,
+                "status": status.value,
+            }
+        ],
+    )
+
+
+@engine.use_case
+def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
+    """Give the ARQ up; its handle is free once the host is surely clean."""
+    if not job_db.delete(context, work.job.uuid, work.job.owner):
+        raise Cancelled()
+    if not arq_db.move(
+        context, work.target.arq_id, State.BIND_FAILED, substate="Failed"
+    ):
+        raise Cancelled()
+    _announce(context, work, Status.FAILED)
+    job_db.create(
+        context,
+        [
+            {
+                "kind": Kind.CLEANUP.value,
+                "arq_id": work.target.arq_id,
+                "deployable_id": work.target.deployable_id,
+                "attach_handle_id": work.target.handle_id,
+            }
+        ],
+        None,
+    )
+    LOG.error(
+        "ARQ %s of instance %s failed: %s",
+        work.target.arq_uuid,
+        work.target.arq_instance_uuid,
+        reason,
+    )
+
+
+# -- clean up
+
+
+def _clean(context: RequestContext, work: Work) -> None:
+    try:
+        work.agent.cleanup_handle(
+            context,
+            work.rpc_host,
+            work.handle,
+            float(CONF.program_timeout + CONF.bind_timeout),
+            work.target.host_rpc_version,
+        )
+    except exception.ServiceUnavailable as error:
+        raise TryLater(error.faultstring) from error
+    except exception.CyborgException as error:
+        if work.job.attempt < REFUSALS:
+            raise TryLater(error.faultstring) from error
+        _give_up_cleaning(context, work, error.faultstring)
+        return
+    faults.point("cleanup-cleaned")
+    _store_clean(context, work)
+    faults.point("cleanup-stored")
+
+
+@engine.use_case
+def _store_clean(context: RequestContext, work: Work) -> None:
+    """Free the handle, and remove the ARQ if it was only waiting for that."""
+    # Without an ARQ it is a handle that nobody owned any more.
+    rows = arq_db.lock(context, [work.job.arq_id]) if work.job.arq_id else []
+    if not job_db.delete(context, work.job.uuid, work.job.owner):
+        raise Cancelled()
+    for arq in rows:
+        if arq.state == State.DELETING:
+            arq_db.delete(context, [arq.id])
+        else:
+            arq_db.drop_handle(context, arq.id)
+    handle_db.release(context, [work.target.handle_id])
+    LOG.info("Handle %s is free again", work.target.handle_uuid)
+
+
+@engine.use_case
+def _give_up_cleaning(
+    context: RequestContext, work: Work, reason: str
+) -> None:
+    """Leave it to an operator; the handle stays in use."""
+    if not job_db.finish(context, work.job.uuid, work.job.owner, reason):
+        raise Cancelled()
+    if work.job.arq_id is not None:
+        arq_db.move(
+            context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
+        )
+    LOG.error(
+        "The agent of %s cannot clean the handle %s of ARQ %s: %s. Mend the "
+        "host, then delete the ARQ again or use 'cyborg-manage arq release'",
+        work.target.device_hostname,
+        work.target.handle_uuid,
+        work.target.arq_uuid,
+        reason,
+    )
+
+
+# -- programming
+
+
+def _load_for_bind(context: RequestContext, work: Work) -> None:
+    image = _resolve(context, work)
+    if not _may_load(context, work, image):
+        return
+    faults.point("bind-programming")
+    _load(context, work, image)
+    faults.point("bind-programmed")
+    _store_loaded(context, work, image, finished=False)
+
+
+def _resolve(context: RequestContext, work: Work) -> dict[str, Any]:
+    """Return the image's description, looked up once."""
+    if "found" not in work.payload:
+        traits = {
+            row.value
+            for row in attribute_db.find_of(
+                context, [work.target.deployable_id]
+            )
+            if row.key.startswith(constants.ATTR_TRAIT_PREFIX)
+        }
+        work.payload["found"] = bitstreams.find(
+            work.payload["image"], work.target, traits
+        )
+        _enter(context, work, "Downloading")
+    return dict(work.payload["found"])
+
+
+@engine.use_case
+def _may_load(
+    context: RequestContext, work: Work, image: dict[str, Any]
+) -> bool:
+    """Begin to load, if nobody else does or has; False = loaded already.
+
+    The lock of the deployable makes one job at a time pass here.
+    """
+    deployable_id = work.target.deployable_id
+    (row,) = deployable_db.lock_for_programming(context, [deployable_id])
+    if row.bitstream_id == image["id"]:
+        return False
+    for job in job_db.unfinished_for_deployables(context, [deployable_id]):
+        if job.id != work.job.id and job.step == "Programming":
+            raise TryLater("another job programs it", _WAIT_FOR_TWIN)
+    for user in arq_db.holding_handles_of(context, [deployable_id]):
+        if user.id != work.target.arq_id and (
+            user.state != State.BIND_STARTED
+            or images.wanted(images.group_of(user)) != work.payload["image"]
+        ):
+            raise Failed("another accelerator request uses the deployable")
+    _enter(context, work, "Programming")
+    return True
+
+
+def _load(
+    context: RequestContext, work: Work, image: dict[str, Any]
+) -> None:
+    answer = work.agent.program(
+        context,
+        work.rpc_host,
+        work.job.uuid,
+        work.controlpath_id,
+        image,
+        work.target.deployable_driver_name,
+        min(work.seconds_left, float(CONF.program_timeout)),
+        work.target.host_rpc_version,
+    )
+    if answer["code"] != _LOADED:
+        raise Failed(str(answer["detail"]))
+
+
+@engine.use_case
+def _store_loaded(
+    context: RequestContext,
+    work: Work,
+    image: dict[str, Any],
+    finished: bool,
+) -> None:
+    """Record what is loaded, for Placement and for the next request."""
+    if finished:
+        ours = job_db.finish(context, work.job.uuid, work.job.owner)
+    else:
+        ours = job_db.advance(
+            context, work.job.uuid, work.job.owner, "Publishing", work.payload
+        )
+    # Even a cancelled job has loaded the card; what is there is stored.
+    host_db.lock_or_create(context, work.target.device_hostname)
+    deployable_db.set_bitstream(
+        context, work.target.deployable_id, image["id"]
+    )
+    traits = []
+    if image.get("function_id"):
+        traits.append(
+            images.function_trait(
+                work.target.deployable_driver_name, image["function_id"]
+            )
+        )
+    attribute_db.set_programmed_traits(
+        context, work.target.deployable_id, traits
+    )
+    host_db.mark(context, work.target.device_hostname)
+    if not ours:
+        LOG.info("Job %s was cancelled after it loaded", work.job.uuid)
+
+
+def _program(context: RequestContext, work: Work) -> None:
+    try:
+        if work.is_late():
+            raise Failed("it was not done in time")
+        image = _resolve(context, work)
+        _enter(context, work, "Programming")
+        faults.point("program-programming")
+        _load(context, work, image)
+        faults.point("program-programmed")
+    except (exception.CyborgException, Failed) as error:
+        _end_or_repeat(context, work, error)
+    else:
+        _store_loaded(context, work, image, finished=True)
+
+
+def _update_firmware(context: RequestContext, work: Work) -> None:
+    try:
+        if work.is_late():
+            raise Failed("it was not done in time")
+        image = _resolve(context, work)
+        _enter(context, work, "Programming")
+        answer = work.agent.device_update(
+            context,
+            work.rpc_host,
+            work.job.uuid,
+            work.controlpath_id,
+            image,
+            work.target.device_driver,
+            min(work.seconds_left, float(CONF.program_timeout)),
+        )
+        if answer["code"] != _LOADED:
+            raise Failed(str(answer["detail"]))
+    except (exception.CyborgException, Failed) as error:
+        _end_or_repeat(context, work, error)
+    else:
+        _finish(context, work, None)
+
+
+def _end_or_repeat(
+    context: RequestContext, work: Work, error: Exception
+) -> None:
+    if isinstance(error, exception.ServiceUnavailable) and not work.is_late():
+        raise TryLater(error.faultstring) from error
+    reason = str(error.args[0])
+    LOG.error("Job %s (%s) failed: %s", work.job.uuid, work.job.kind, reason)
+    _finish(context, work, reason)
+
+
+@engine.use_case
+def _finish(context: RequestContext, work: Work, error: str | None) -> None:
+    job_db.finish(context, work.job.uuid, work.job.owner, error)
+
+
+# -- ownership
+
+
+def _find_owner(context: RequestContext, work: Work) -> None:
+    """Give an ARQ that an administrator made to the server's project."""
+    instance = work.target.arq_instance_uuid
+    owner = None
+    if instance is not None and not work.is_late():
+        try:
+            owner = nova.get_server(instance)["tenant_id"]
+        except exception.ServerNotFound:
+            LOG.info("Server %s is gone; its owner is not needed", instance)
+        except (exception.ServiceUnavailable, exception.ConfigInvalid) as err:
+            raise TryLater(err.faultstring) from err
+    _store_owner(context, work, owner)
+
+
+@engine.use_case
+def _store_owner(
+    context: RequestContext, work: Work, owner: str | None
+) -> None:
+    if not job_db.delete(context, work.job.uuid, work.job.owner):
+        raise Cancelled()
+    if owner is not None:
+        arq_db.set_owner(context, work.target.arq_id, owner)

@@ -1,0 +1,583 @@
+"""Compares what a host reports with what is stored of it.
+
+:func:`compare` is pure: rows and driver objects in, a :class:`Changes` out.
+:func:`apply` writes that in the transaction that holds the host's lock.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import json
+import re
+from typing import Any
+
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from cyborg.common import constants
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.db import inventory as inventory_db
+from cyborg.objects import report
+
+LOG = logging.getLogger(__name__)
+
+_DEVICE_FIELDS = (
+    "type",
+    "vendor",
+    "model",
+    "std_board_info",
+    "vendor_board_info",
+)
+_NAME_LENGTH = 200
+_RESOURCE_CLASS = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
+_TRAIT = re.compile(r"[A-Z0-9_]{1,255}\Z")
+
+
+@dataclasses.dataclass
+class NewDeployable:
+    """A deployable to insert, of a stored device or of a new one."""
+
+    values: dict[str, Any]
+    attributes: list[tuple[str, str]]
+    handles: list[report.DriverAttachHandle]
+    device_id: int | None = None
+    control_path_id: int | None = None
+
+
+@dataclasses.dataclass
+class NewDevice:
+    values: dict[str, Any]
+    control_path: report.DriverControlPathID
+    deployables: list[NewDeployable]
+
+
+@dataclasses.dataclass
+class Changes:
+    """What a report changes; ids are row ids."""
+
+    devices: list[NewDevice] = dataclasses.field(default_factory=list)
+    deployables: list[NewDeployable] = dataclasses.field(default_factory=list)
+    # deployable id, control path row id, handle
+    handles: list[tuple[int, int, report.DriverAttachHandle]] = (
+        dataclasses.field(default_factory=list)
+    )
+    attributes: list[tuple[int, str, str]] = dataclasses.field(
+        default_factory=list
+    )
+    device_values: dict[int, dict[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    deployable_values: dict[int, dict[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    handle_values: dict[int, dict[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    dropped_attributes: list[int] = dataclasses.field(default_factory=list)
+    missing: dict[str, list[int]] = dataclasses.field(
+        default_factory=lambda: {"device": [], "deployable": [], "handle": []}
+    )
+    back: dict[str, list[int]] = dataclasses.field(
+        default_factory=lambda: {"device": [], "deployable": [], "handle": []}
+    )
+    # cpid_info: why the device was left as it is
+    problems: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(
+            (
+                self.devices,
+                self.deployables,
+                self.handles,
+                self.attributes,
+                self.device_values,
+                self.deployable_values,
+                self.handle_values,
+                self.dropped_attributes,
+                any(self.missing.values()),
+                any(self.back.values()),
+            )
+        )
+
+
+def canonical_digest(devices: Sequence[report.DriverDevice]) -> str:
+    """Return the digest of a report that came without one.
+
+    Agents of RPC 1.0 send none; equal reports have to be told apart from
+    changed ones all the same.
+    """
+    payload = [device.obj_to_primitive() for device in devices]
+    text = json.dumps(payload, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# -- what is wrong with a report
+
+
+def problem_of(device: report.DriverDevice) -> str | None:
+    """Say why a device cannot be stored or published, or None."""
+    for deployable in device.deployable_list:
+        classes = [
+            attribute.value
+            for attribute in deployable.attribute_list or []
+            if attribute.key == constants.ATTR_RESOURCE_CLASS
+        ]
+        if len(classes) != 1:
+            return (
+                f"deployable {deployable.name} has {len(classes)} attributes "
+                f"'{constants.ATTR_RESOURCE_CLASS}', not one"
+            )
+        if classes[
+            0
+        ] not in constants.STANDARD_RESOURCE_CLASSES and not (
+            _RESOURCE_CLASS.match(classes[0])
+        ):
+            return f"{classes[0]} is not a resource class Placement can hold"
+        for attribute in deployable.attribute_list or []:
+            if attribute.key.startswith(
+                constants.ATTR_TRAIT_PREFIX
+            ) and not _TRAIT.match(attribute.value):
+                return f"{attribute.value} is not a trait Placement can hold"
+        if not 0 < len(deployable.name) <= _NAME_LENGTH:
+            return (
+                f"the name {deployable.name!r} is not 1 to {_NAME_LENGTH} "
+                "characters long"
+            )
+        if deployable.num_accelerators < 0:
+            return f"deployable {deployable.name} counts less than nothing"
+        for handle in deployable.attach_handle_list or []:
+            if len(handle.attach_info) > 255:
+                return f"attach_info of {deployable.name} is too long"
+            if handle.attach_type not in list(constants.AttachHandleType):
+                return f"{handle.attach_type} is no attach handle type"
+    if len(device.controlpath_id.cpid_info) > 255:
+        return "cpid_info is too long"
+    return None
+
+
+# -- compare
+
+
+def compare(
+    stored: inventory_db.Stored,
+    devices: Sequence[report.DriverDevice],
+    drivers: Sequence[dict[str, Any]] | None,
+) -> Changes:
+    """Return what has to change for the rows to say what was reported.
+
+    :param drivers: what each driver said of itself; None = the report is of
+        an agent that does not tell, and is complete
+    """
+    changes = Changes()
+    index = _Index(stored)
+    driver_of = {
+        cpid: driver["name"]
+        for driver in drivers or []
+        for cpid in driver.get("cpids", [])
+    }
+    seen: set[str] = set()
+    for device in devices:
+        cpid = device.controlpath_id.cpid_info
+        if cpid in seen:
+            changes.problems[cpid] = "reported twice; the first one counts"
+            continue
+        seen.add(cpid)
+        if device.stub:
+            continue
+        problem = problem_of(device)
+        if problem:
+            changes.problems[cpid] = problem
+            continue
+        row = index.device_by_cpid.get(cpid)
+        if row is None:
+            changes.devices.append(_new_device(device, driver_of.get(cpid)))
+        else:
+            _compare_device(
+                changes, index, row, device, driver_of.get(cpid)
+            )
+    for cpid, row in index.device_by_cpid.items():
+        if cpid not in seen and _is_absent(row, drivers):
+            _mark_missing(changes, index, row)
+    return changes
+
+
+class _Index:
+    """The stored rows, by what they belong to."""
+
+    def __init__(self, stored: inventory_db.Stored) -> None:
+        devices = {row.id: row for row in stored.devices}
+        self.control_path: dict[int, Any] = {}
+        self.device_by_cpid: dict[str, Any] = {}
+        for path in stored.control_paths:
+            self.control_path.setdefault(path.device_id, path)
+            self.device_by_cpid.setdefault(
+                path.cpid_info, devices[path.device_id]
+            )
+        self.deployables = _group(stored.deployables, "device_id")
+        self.attributes = _group(stored.attributes, "deployable_id")
+        self.handles = _group(stored.handles, "deployable_id")
+
+
+def _group(rows: Sequence[Any], column: str) -> dict[int, list[Any]]:
+    grouped: dict[int, list[Any]] = {}
+    for row in rows:
+        grouped.setdefault(getattr(row, column), []).append(row)
+    return grouped
+
+
+def _is_absent(
+    device: Any, drivers: Sequence[dict[str, Any]] | None
+) -> bool:
+    """Tell whether a report without this device says that it is gone."""
+    if drivers is None:
+        return True
+    complete = {d["name"]: d["complete"] for d in drivers}
+    if device.driver is None:
+        return all(complete.values())
+    # A driver that is no longer enabled says nothing; its devices go.
+    return complete.get(device.driver, True)
+
+
+def _mark_missing(changes: Changes, index: _Index, device: Any) -> None:
+    if device.missing_since is None:
+        changes.missing["device"].append(device.id)
+    for deployable in index.deployables.get(device.id, []):
+        if deployable.missing_since is None:
+            changes.missing["deployable"].append(deployable.id)
+
+
+def _attributes(deployable: report.DriverDeployable) -> list[tuple[str, str]]:
+    return [(a.key, a.value) for a in deployable.attribute_list or []]
+
+
+def _new_deployable(deployable: report.DriverDeployable) -> NewDeployable:
+    handles: dict[str, report.DriverAttachHandle] = {}
+    for handle in deployable.attach_handle_list or []:
+        handles.setdefault(handle.attach_info, handle)
+    return NewDeployable(
+        values={
+            "name": deployable.name,
+            "num_accelerators": deployable.num_accelerators,
+            "driver_name": deployable.driver_name,
+        },
+        attributes=_attributes(deployable),
+        handles=list(handles.values()),
+    )
+
+
+def _device_values(
+    device: report.DriverDevice, driver: str | None
+) -> dict[str, Any]:
+    values = {name: getattr(device, name) for name in _DEVICE_FIELDS}
+    if driver is not None:
+        values["driver"] = driver
+    return values
+
+
+def _new_device(device: report.DriverDevice, driver: str | None) -> NewDevice:
+    return NewDevice(
+        values={"driver": None} | _device_values(device, driver),
+        control_path=device.controlpath_id,
+        deployables=[_new_deployable(d) for d in device.deployable_list],
+    )
+
+
+def _differing(row: Any, values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in values.items()
+        if getattr(row, name) != value
+    }
+
+
+def _compare_device(
+    changes: Changes,
+    index: _Index,
+    row: Any,
+    device: report.DriverDevice,
+    driver: str | None,
+) -> None:
+    values = _differing(row, _device_values(device, driver))
+    if values:
+        changes.device_values[row.id] = values
+    if row.missing_since is not None:
+        changes.back["device"].append(row.id)
+    unmatched = {d.name: d for d in index.deployables.get(row.id, [])}
+    fresh = []
+    for deployable in device.deployable_list:
+        stored = unmatched.pop(deployable.name, None)
+        if stored is None:
+            fresh.append(deployable)
+        else:
+            _compare_deployable(changes, index, row, stored, deployable)
+    for deployable in fresh:
+        renamed = _renamed(index, unmatched, deployable)
+        if renamed is not None:
+            del unmatched[renamed.name]
+            _compare_deployable(changes, index, row, renamed, deployable)
+        else:
+            new = _new_deployable(deployable)
+            new.device_id = row.id
+            new.control_path_id = index.control_path[row.id].id
+            changes.deployables.append(new)
+    for gone in unmatched.values():
+        if gone.missing_since is None:
+            changes.missing["deployable"].append(gone.id)
+
+
+def _renamed(
+    index: _Index,
+    unmatched: dict[str, Any],
+    deployable: report.DriverDeployable,
+) -> Any:
+    """Return the stored deployable with the same handles, if there is one.
+
+    Earlier agents named some deployables after another host name, or after
+    the last of their functions.
+    """
+    handles = {h.attach_info for h in deployable.attach_handle_list or []}
+    if not handles:
+        return None
+    for stored in unmatched.values():
+        known = {h.attach_info for h in index.handles.get(stored.id, [])}
+        if known == handles:
+            return stored
+    return None
+
+
+def _compare_deployable(
+    changes: Changes,
+    index: _Index,
+    device: Any,
+    row: Any,
+    deployable: report.DriverDeployable,
+) -> None:
+    new = _new_deployable(deployable)
+    values = _differing(row, new.values)
+    if values:
+        changes.deployable_values[row.id] = values
+    if row.missing_since is not None:
+        changes.back["deployable"].append(row.id)
+    _compare_attributes(changes, index, row, new.attributes)
+    unmatched = {h.attach_info: h for h in index.handles.get(row.id, [])}
+    for handle in new.handles:
+        stored = unmatched.pop(handle.attach_info, None)
+        if stored is None:
+            changes.handles.append(
+                (row.id, index.control_path[device.id].id, handle)
+            )
+            continue
+        if stored.attach_type != handle.attach_type:
+            changes.handle_values[stored.id] = {
+                "attach_type": handle.attach_type
+            }
+        if stored.missing_since is not None:
+            changes.back["handle"].append(stored.id)
+    changes.missing["handle"] += [
+        handle.id
+        for handle in unmatched.values()
+        if handle.missing_since is None
+    ]
+
+
+def _compare_attributes(
+    changes: Changes, index: _Index, row: Any, reported: list[tuple[str, str]]
+) -> None:
+    """Make the driver's attributes a set equal to what it reports.
+
+    What the API or a bind added is none of the driver's business.
+    """
+    remaining = list(reported)
+    for attribute in index.attributes.get(row.id, []):
+        if attribute.origin not in (None, constants.AttributeOrigin.DRIVER):
+            continue
+        pair = (attribute.key, attribute.value)
+        if pair in remaining:
+            remaining.remove(pair)
+        else:
+            changes.dropped_attributes.append(attribute.id)
+    changes.attributes += [(row.id, key, value) for key, value in remaining]
+
+
+# -- apply
+
+
+def apply(context: RequestContext, hostname: str, changes: Changes) -> None:
+    """Write changes; the number of statements depends on the tables only."""
+    now = timeutils.utcnow()
+    deployables = _insert_devices(context, hostname, changes.devices)
+    deployables += changes.deployables
+    _insert_deployables(context, deployables, changes)
+    tables = {
+        "device": inventory_db.DEVICES,
+        "deployable": inventory_db.DEPLOYABLES,
+        "handle": inventory_db.HANDLES,
+    }
+    inventory_db.update(context, tables["device"], changes.device_values)
+    inventory_db.update(
+        context, tables["deployable"], changes.deployable_values
+    )
+    inventory_db.update(context, tables["handle"], changes.handle_values)
+    inventory_db.delete_attributes(context, changes.dropped_attributes)
+    for name, table in tables.items():
+        inventory_db.set_missing(context, table, changes.missing[name], now)
+        inventory_db.set_missing(context, table, changes.back[name], None)
+
+
+def _insert_devices(
+    context: RequestContext, hostname: str, devices: Sequence[NewDevice]
+) -> list[NewDeployable]:
+    device_ids = inventory_db.insert(
+        context,
+        inventory_db.DEVICES,
+        [device.values | {"hostname": hostname} for device in devices],
+    )
+    path_ids = inventory_db.insert(
+        context,
+        inventory_db.CONTROL_PATHS,
+        [
+            {
+                "device_id": device_id,
+                "cpid_type": device.control_path.cpid_type,
+                "cpid_info": device.control_path.cpid_info,
+            }
+            for device, device_id in zip(devices, device_ids, strict=True)
+        ],
+    )
+    deployables = []
+    for device, device_id, path_id in zip(
+        devices, device_ids, path_ids, strict=True
+    ):
+        for deployable in device.deployables:
+            deployable.device_id = device_id
+            deployable.control_path_id = path_id
+            deployables.append(deployable)
+    return deployables
+
+
+def _insert_deployables(
+    context: RequestContext,
+    deployables: Sequence[NewDeployable],
+    changes: Changes,
+) -> None:
+    ids = inventory_db.insert(
+        context,
+        inventory_db.DEPLOYABLES,
+        [d.values | {"device_id": d.device_id} for d in deployables],
+    )
+    attributes = list(changes.attributes)
+    handles = list(changes.handles)
+    for deployable, deployable_id in zip(deployables, ids, strict=True):
+        attributes += [
+            (deployable_id, key, value)
+            for key, value in deployable.attributes
+        ]
+        handles += [
+            (deployable_id, deployable.control_path_id, handle)
+            for handle in deployable.handles
+        ]
+    inventory_db.insert(
+        context,
+        inventory_db.ATTRIBUTES,
+        [
+            {
+                "deployable_id": deployable_id,
+                "key": key,
+                "value": value,
+                "origin": constants.AttributeOrigin.DRIVER.value,
+            }
+            for deployable_id, key, value in attributes
+        ],
+    )
+    inventory_db.insert(
+        context,
+        inventory_db.HANDLES,
+        [
+            {
+                "deployable_id": deployable_id,
+                "cpid_id": path_id,
+                "attach_type": handle.attach_type,
+                "attach_info": handle.attach_info,
+                "in_use": False,
+            }
+            for deployable_id, path_id, handle in handles
+        ],
+    )
+
+
+# -- the use case
+
+
+@engine.use_case
+def report_data(
+    context: RequestContext,
+    hostname: str,
+    devices: Sequence[report.DriverDevice],
+    rpc_host: str | None,
+    rpc_version: str,
+    digest: str,
+    drivers: Sequence[dict[str, Any]] | None,
+) -> bool:
+    """Store a report of a host; returns whether Placement has to be told.
+
+    Reports of one host follow each other under the lock of its row.
+    """
+    host = host_db.lock_or_create(context, hostname)
+    if host.report_digest == digest:
+        host_db.seen(context, hostname, rpc_host, rpc_version)
+        return False
+    stored = inventory_db.load(context, hostname)
+    changes = compare(stored, devices, drivers)
+    for cpid, problem in changes.problems.items():
+        LOG.error("Device %s of host %s: %s", cpid, hostname, problem)
+    apply(context, hostname, changes)
+    host_db.store_report(
+        context,
+        hostname,
+        rpc_host=rpc_host,
+        rpc_version=rpc_version,
+        digest=digest,
+        drivers=_with_problems(drivers, changes.problems),
+    )
+    if changes:
+        host_db.mark(context, hostname)
+        _log(hostname, changes)
+    return bool(changes)
+
+
+def _with_problems(
+    drivers: Sequence[dict[str, Any]] | None, problems: dict[str, str]
+) -> list[dict[str, Any]] | None:
+    """Return what the services list shows of the drivers."""
+    if drivers is None:
+        return None
+    shown = []
+    for driver in drivers:
+        errors = [driver.get("error")] + [
+            f"{cpid}: {problem}"
+            for cpid, problem in problems.items()
+            if cpid in driver.get("cpids", [])
+        ]
+        text = "; ".join(error for error in errors if error)
+        shown.append(
+            {
+                "name": driver["name"],
+                "state": "ok" if driver["complete"] and not text else "failed",
+                "error": text or None,
+                "capabilities": driver.get("capabilities", []),
+            }
+        )
+    return shown
+
+
+def _log(hostname: str, changes: Changes) -> None:
+    LOG.info(
+        "Host %s: %d devices found, %d changed, %d missing, %d back",
+        hostname,
+        len(changes.devices),
+        len(changes.device_values) + len(changes.deployable_values),
+        len(changes.missing["device"]),
+        len(changes.back["device"]),
+    )

@@ -1,0 +1,135 @@
+"""Drives durable work on hosts: the jobs that transactions left behind.
+
+A job is a row. Whoever holds its lease works on it; a conductor that dies
+lets the lease run out, and any other takes the job over. What is done for
+each kind of job is in :mod:`cyborg.conductor.host_work`.
+"""
+
+from collections.abc import Callable
+from concurrent import futures
+import threading
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import uuidutils
+
+from cyborg.agent import rpcapi as agent_rpcapi
+from cyborg.common import faults
+from cyborg.conductor import host_work
+from cyborg.conductor import worker
+from cyborg.context import get_admin_context
+from cyborg.context import RequestContext
+from cyborg.db import job as job_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+# Seconds between two looks for work that nobody announced.
+_POLL = 5.0
+_LONGEST_PAUSE = 60
+
+
+class JobRunner:
+    """Works on jobs in a pool of threads.
+
+    :param on_done: called after each job: there may be something to tell
+        Nova or Placement
+    """
+
+    def __init__(
+        self, agent: agent_rpcapi.AgentAPI, on_done: Callable[[], None]
+    ) -> None:
+        self._agent = agent
+        self._on_done = on_done
+        self._owner = uuidutils.generate_uuid()
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
+        self._pool: futures.ThreadPoolExecutor | None = None
+        self._poller = worker.Worker("jobs", self._start_due, _POLL)
+        self._renewer = worker.Worker(
+            "job leases", self._renew, max(1.0, CONF.conductor.job_lease / 3)
+        )
+
+    def start(self) -> None:
+        self._pool = futures.ThreadPoolExecutor(
+            CONF.thread_pool_size, thread_name_prefix="job"
+        )
+        self._poller.start()
+        self._renewer.start()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._poller.wake()
+
+    def stop(self) -> None:
+        """Finish what runs; what is queued is left to other conductors."""
+        self._poller.stop()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._renewer.stop()
+
+    def _start_due(self) -> bool:
+        assert self._pool is not None
+        with self._lock:
+            free = CONF.thread_pool_size - len(self._running)
+        if free <= 0:
+            return False
+        context = get_admin_context()
+        started = 0
+        for uuid in job_db.due(context, free):
+            job = job_db.claim(
+                context, uuid, self._owner, CONF.conductor.job_lease
+            )
+            if job is None:
+                continue
+            with self._lock:
+                self._running.add(uuid)
+            self._pool.submit(self._run, job)
+            started += 1
+        return started == free
+
+    def _renew(self) -> bool:
+        with self._lock:
+            running = list(self._running)
+        if running:
+            job_db.renew(
+                get_admin_context(),
+                running,
+                self._owner,
+                CONF.conductor.job_lease,
+            )
+        return False
+
+    def _run(self, job: Any) -> None:
+        context = get_admin_context()
+        try:
+            faults.point(f"{job.kind}-claimed")
+            host_work.do(context, job, self._agent)
+        except host_work.Cancelled:
+            LOG.info("Job %s (%s) was cancelled", job.uuid, job.kind)
+        except host_work.TryLater as error:
+            self._postpone(context, job, error.delay, str(error))
+        except Exception as error:
+            LOG.exception("Job %s (%s) will be repeated", job.uuid, job.kind)
+            self._postpone(context, job, None, str(error))
+        finally:
+            with self._lock:
+                self._running.discard(job.uuid)
+            self._poller.wake()
+            self._on_done()
+
+    def _postpone(
+        self,
+        context: RequestContext,
+        job: Any,
+        delay: float | None,
+        error: str,
+    ) -> None:
+        if delay is None:
+            delay = min(2**job.attempt, _LONGEST_PAUSE)
+        try:
+            job_db.postpone(context, job.uuid, self._owner, delay, error)
+        except Exception:
+            # The database is away: the lease runs out and does the same.
+            LOG.exception("Job %s waits for its lease to end", job.uuid)

@@ -1,0 +1,303 @@
+"""RPC endpoints of the conductor: a few lines each, use cases elsewhere.
+
+The same object serves the message bus, the API in local mode and
+cyborg-standalone. Only where :meth:`ConductorManager.init_host` was called
+does it work in the background; elsewhere it tells those that do.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+import oslo_messaging as messaging
+from oslo_utils import uuidutils
+
+from cyborg.agent import rpcapi as agent_rpcapi
+from cyborg.common import exception
+from cyborg.common import faults
+from cyborg.conductor import attributes as attribute_cases
+from cyborg.conductor import background
+from cyborg.conductor import binding
+from cyborg.conductor import devices
+from cyborg.conductor import inventory
+from cyborg.conductor import legacy
+from cyborg.conductor import profiles as profile_cases
+from cyborg.conductor import programming
+from cyborg.conductor import registration
+from cyborg.conductor import rpcapi
+from cyborg.context import RequestContext
+from cyborg.db import device as device_db
+from cyborg.db import device_profile as profile_db
+from cyborg.db import host as host_db
+from cyborg.db import inventory as inventory_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+_STATS_SHAPE = {"device_name": "", "device_number": "", "properties": {}}
+
+
+def _endpoint(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Send errors made on purpose to the caller, without a traceback here."""
+    return functools.wraps(method)(
+        messaging.expected_exceptions(exception.CyborgException)(method)
+    )
+
+
+class ConductorManager(legacy.Methods):
+    """The only writer of state."""
+
+    target = messaging.Target(version=rpcapi.VERSION)
+
+    def __init__(
+        self, agent: Any = None, notify: Callable[[], None] | None = None
+    ) -> None:
+        """:param agent: how agents are called; RPC if not given
+        :param notify: tells conductors that work in the background that
+            there is something to do; needed where this one does not
+        """
+        self._agent = agent
+        self._notify = notify
+        self._background: background.Background | None = None
+
+    @property
+    def agent(self) -> Any:
+        if self._agent is None:
+            self._agent = agent_rpcapi.AgentAPI()
+        return self._agent
+
+    def init_host(self) -> None:
+        self._background = background.Background(self.agent)
+        self._background.start()
+
+    def stop(self) -> None:
+        if self._background is not None:
+            self._background.stop()
+
+    def _wake(self) -> None:
+        if self._background is not None:
+            self._background.wake()
+        elif self._notify is not None:
+            self._notify()
+
+    def wake(self, context: RequestContext) -> None:
+        """A cast: another process left work in the database."""
+        self._wake()
+
+    # -- agents
+
+    @_endpoint
+    def agent_register(
+        self, context: RequestContext, names: list[str], rpc_host: str
+    ) -> dict[str, Any]:
+        return {"hostname": registration.find_host(context, names)}
+
+    @_endpoint
+    def report_heartbeat(
+        self,
+        context: RequestContext,
+        hostname: str,
+        rpc_host: str,
+        digest: str | None,
+    ) -> dict[str, Any]:
+        known = digest is not None and host_db.heartbeat(
+            context, hostname, rpc_host, digest
+        )
+        return {"need_full_report": not known}
+
+    @_endpoint
+    def report_data(
+        self,
+        context: RequestContext,
+        hostname: str,
+        driver_device_list: list[Any],
+        rpc_host: str | None = None,
+        digest: str | None = None,
+        drivers: list[dict[str, Any]] | None = None,
+    ) -> None:
+        version = "1.0" if digest is None else rpcapi.VERSION
+        if digest is None:
+            digest = inventory.canonical_digest(driver_device_list)
+        if inventory.report_data(
+            context,
+            hostname,
+            driver_device_list,
+            rpc_host,
+            version,
+            digest,
+            drivers,
+        ):
+            faults.point("report-stored")
+            self._wake()
+
+    # -- device profiles
+
+    @_endpoint
+    def device_profiles_create(
+        self, context: RequestContext, profiles: list[dict[str, Any]]
+    ) -> list[Any]:
+        return profile_cases.create(context, profiles)
+
+    @_endpoint
+    def device_profile_update(
+        self, context: RequestContext, uuid: str, values: dict[str, Any]
+    ) -> Any:
+        return profile_cases.update(context, uuid, values)
+
+    @_endpoint
+    def device_profiles_delete(
+        self, context: RequestContext, names: list[str]
+    ) -> None:
+        profile_cases.delete(context, names)
+
+    # -- accelerator requests
+
+    @_endpoint
+    def arqs_create(
+        self, context: RequestContext, devprof_uuid: str, project_id: str
+    ) -> list[Any]:
+        profile = profile_db.get(context, devprof_uuid)
+        if profile is None:
+            raise exception.DeviceProfileNotFound(name=devprof_uuid)
+        # Named before the first attempt, so that a repeated one knows its
+        # own rows.
+        uuids = [
+            uuidutils.generate_uuid()
+            for _ in range(binding.profile_size(profile))
+        ]
+        rows = binding.create(context, profile, uuids, project_id)
+        return [legacy.to_arq(row) for row in rows]
+
+    @_endpoint
+    def arqs_bind(
+        self,
+        context: RequestContext,
+        bindings: list[dict[str, Any]],
+        scope: str | None,
+    ) -> None:
+        outcome = binding.bind(
+            context, [binding.Binding(**values) for values in bindings], scope
+        )
+        faults.point("bind-committed")
+        self._wake_for(outcome)
+
+    @_endpoint
+    def arqs_unbind(
+        self, context: RequestContext, uuids: list[str], scope: str | None
+    ) -> None:
+        self._wake_for(binding.unbind(context, uuids, scope))
+
+    @_endpoint
+    def arqs_delete(
+        self,
+        context: RequestContext,
+        uuids: list[str] | None = None,
+        instance: str | None = None,
+        scope: str | None = None,
+    ) -> None:
+        outcome, missing = binding.delete(context, uuids, instance, scope)
+        self._wake_for(outcome)
+        if missing:
+            raise exception.ARQNotFound(uuids=", ".join(missing))
+
+    def _wake_for(self, outcome: binding.Outcome) -> None:
+        if outcome.jobs or outcome.events:
+            self._wake()
+
+    # -- devices and deployables
+
+    @_endpoint
+    def device_set_status(
+        self,
+        context: RequestContext,
+        uuid: str,
+        status: str,
+        reason: str | None = None,
+    ) -> None:
+        devices.set_status(context, uuid, status, reason)
+
+    @_endpoint
+    def device_update(
+        self, context: RequestContext, uuid: str, image: str
+    ) -> None:
+        programming.update_firmware(context, uuid, image)
+        self._wake()
+
+    @_endpoint
+    def device_get_stats(
+        self, context: RequestContext, uuid: str
+    ) -> dict[str, Any]:
+        device = device_db.get(context, uuid)
+        if device is None:
+            raise exception.DeviceNotFound(uuid=uuid)
+        host = host_db.get(context, device.hostname)
+        paths = inventory_db.control_paths(context, device.id)
+        if host is None or not paths or device.driver is None:
+            raise exception.AgentNotResponding(host=device.hostname)
+        programming.check_host(host)
+        measured = self.agent.device_get_stats(
+            context,
+            host.rpc_host or host.hostname,
+            inventory_db.control_path_id(paths[0]),
+            device.driver,
+        )
+        return measured or {"device": dict(_STATS_SHAPE)}
+
+    @_endpoint
+    def deployable_program(
+        self, context: RequestContext, uuid: str, image: str, wait: bool
+    ) -> None:
+        job = programming.program(context, uuid, image)
+        self._wake()
+        if wait:
+            programming.wait(context, uuid, job)
+
+    # -- attributes
+
+    @_endpoint
+    def attributes_create(
+        self,
+        context: RequestContext,
+        deployable_uuid: str,
+        attributes: list[dict[str, Any]],
+        unique_keys: bool = False,
+    ) -> list[Any]:
+        created = attribute_cases.create(
+            context, deployable_uuid, attributes, unique_keys
+        )
+        self._wake()
+        return created
+
+    @_endpoint
+    def attribute_update(
+        self, context: RequestContext, uuid: str, value: str
+    ) -> None:
+        attribute_cases.update(context, uuid, value)
+        self._wake()
+
+    @_endpoint
+    def attributes_delete(
+        self,
+        context: RequestContext,
+        uuids: list[str] | None = None,
+        deployable_uuid: str | None = None,
+    ) -> None:
+        attribute_cases.delete(context, uuids, deployable_uuid)
+        self._wake()
+
+    # -- services
+
+    @_endpoint
+    def service_update(
+        self, context: RequestContext, uuid: str, forced_down: bool
+    ) -> None:
+        devices.force_down(context, uuid, forced_down)
+
+    @_endpoint
+    def placement_sync(
+        self, context: RequestContext, hostname: str | None = None
+    ) -> None:
+        host_db.mark_for_check(context, hostname)
+        self._wake()

@@ -1,0 +1,129 @@
+"""Tells Nova what became of accelerator requests, at least once.
+
+The events are rows written by the transaction that resolved the requests.
+Any conductor sends what is due, many instances in one POST, and takes a row
+out when Nova has accepted it, or never will.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import datetime
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from cyborg.clients import nova
+from cyborg.common import exception
+from cyborg.common import faults
+from cyborg.context import RequestContext
+from cyborg.db import notification as notification_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+EVENT_NAME = "accelerator-request-bound"
+
+# Most instances whose events one POST carries.
+BATCH = 100
+# Seconds for which a claimed event is left to the conductor that sends it.
+_LEASE = 60
+_LONGEST_PAUSE = 30
+
+# Nova's answers to one event.
+_ACCEPTED = 200
+_NO_SUCH_SERVER = 404
+_BAD_EVENT = 400
+# The server has no host yet: what Nova answers to nearly every instant bind.
+# It looks itself before it waits, so the repetition only makes sure.
+_NO_HOST_YET = 422
+
+
+def send_due(
+    context: RequestContext, on_orphan: Callable[[Sequence[str]], None]
+) -> bool:
+    """Send the events that are due.
+
+    :param on_orphan: called with instances that Nova went on saying have no
+        host, until the events expired: they may be gone
+    :returns: whether there may be more
+    """
+    rows = notification_db.claim(context, BATCH, _LEASE)
+    if not rows:
+        return False
+    faults.point("outbox-claimed")
+    events = [
+        {
+            "name": EVENT_NAME,
+            "server_uuid": row.instance_uuid,
+            "tag": row.arq_uuid,
+            "status": row.status,
+        }
+        for row in rows
+    ]
+    try:
+        codes = nova.send_events(events)
+    except (exception.NovaUnavailable, exception.ConfigInvalid) as error:
+        LOG.error(
+            "%d events wait to be sent: %s", len(rows), error.faultstring
+        )
+        codes = {}
+    faults.point("outbox-sent")
+    _record(context, rows, codes, on_orphan)
+    return len({row.instance_uuid for row in rows}) == BATCH
+
+
+def _record(
+    context: RequestContext,
+    rows: Sequence[Any],
+    codes: dict[int, int],
+    on_orphan: Callable[[Sequence[str]], None],
+) -> None:
+    oldest = timeutils.utcnow() - datetime.timedelta(
+        seconds=CONF.conductor.event_expiry
+    )
+    done: list[int] = []
+    later: dict[int, list[int]] = {}
+    orphans: set[str] = set()
+    for index, row in enumerate(rows):
+        code = codes.get(index)
+        if code == _ACCEPTED:
+            done.append(row.id)
+            LOG.info(
+                "Told Nova: ARQ %s of instance %s %s",
+                row.arq_uuid,
+                row.instance_uuid,
+                row.status,
+            )
+        elif code in (_NO_SUCH_SERVER, _BAD_EVENT):
+            done.append(row.id)
+            LOG.warning(
+                "Nova does not take the event of ARQ %s of instance %s: %s",
+                row.arq_uuid,
+                row.instance_uuid,
+                code,
+            )
+            if code == _NO_SUCH_SERVER:
+                orphans.add(row.instance_uuid)
+        elif row.created_at <= oldest:
+            done.append(row.id)
+            LOG.warning(
+                "The event of ARQ %s of instance %s expired; Nova's last "
+                "answer was %s",
+                row.arq_uuid,
+                row.instance_uuid,
+                code,
+            )
+            if code == _NO_HOST_YET:
+                orphans.add(row.instance_uuid)
+        else:
+            later.setdefault(row.attempts, []).append(row.id)
+    if done:
+        notification_db.delete(context, done)
+    for attempts, ids in later.items():
+        notification_db.postpone(
+            context, ids, min(2**attempts, _LONGEST_PAUSE)
+        )
+    if orphans:
+        on_orphan(sorted(orphans))

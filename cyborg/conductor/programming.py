@@ -1,0 +1,185 @@
+"""Loading bitstreams and firmware because an administrator asks for it."""
+
+import json
+import time
+from typing import Any
+
+from oslo_config import cfg
+from oslo_utils import timeutils
+
+from cyborg.clients import glance
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common.i18n import _
+from cyborg.conductor import binding
+from cyborg.context import RequestContext
+from cyborg.db import arq as arq_db
+from cyborg.db import deployable as deployable_db
+from cyborg.db import device as device_db
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.db import inventory as inventory_db
+from cyborg.db import job as job_db
+
+CONF = cfg.CONF
+
+# Seconds between two looks at a job that a request waits for.
+_POLL = 0.2
+
+
+def can(host: Any, driver: str | None, capability: str) -> bool:
+    """Tell whether the driver of a device on a host has an interface.
+
+    :param host: a hosts row, or None
+    :param driver: entry point name; None = an older agent did not say
+    """
+    if host is None or host.drivers is None or driver is None:
+        # An agent of an earlier release does not tell; it will refuse.
+        return capability == "program"
+    return any(
+        entry["name"] == driver and capability in entry["capabilities"]
+        for entry in json.loads(host.drivers)
+    )
+
+
+def _deadline() -> float:
+    return float(CONF.program_timeout + CONF.bind_timeout)
+
+
+def check_host(host: Any) -> None:
+    """Refuse what needs an agent that is known not to answer.
+
+    :raises AgentNotResponding: it is forced down or silent for too long
+    """
+    if host is None:
+        return
+    try:
+        binding.check_agent(host)
+    except exception.AgentDown as error:
+        raise exception.AgentNotResponding(host=host.hostname) from error
+
+
+def program(context: RequestContext, uuid: str, image: str) -> str:
+    """Queue a bitstream for a deployable; returns the job's uuid.
+
+    See ``ConductorAPI.deployable_program`` for the errors.
+    """
+    if deployable_db.get(context, uuid) is None:
+        raise exception.DeployableNotFound(uuid=uuid)
+    # Asked before the transaction: it must not wait for a peer.
+    glance.get_image(image)
+    return _queue_program(context, uuid, image)
+
+
+@engine.use_case
+def _queue_program(context: RequestContext, uuid: str, image: str) -> str:
+    deployable = deployable_db.get(context, uuid)
+    if deployable is None:
+        raise exception.DeployableNotFound(uuid=uuid)
+    device = device_db.get(context, deployable.device_uuid)
+    host = host_db.get(context, deployable.hostname)
+    if deployable.type != constants.DeviceType.FPGA:
+        raise exception.NotProgrammable(
+            uuid=uuid, reason=_("its type is %s") % deployable.type
+        )
+    if not can(host, device.driver, "program"):
+        raise exception.NotProgrammable(
+            uuid=uuid,
+            reason=_("its driver %s cannot program") % device.driver,
+        )
+    if not inventory_db.control_paths(context, deployable.device_id):
+        raise exception.NotProgrammable(
+            uuid=uuid, reason=_("its device has no control path")
+        )
+    check_host(host)
+    deployable_db.lock_for_programming(context, [deployable.id])
+    if arq_db.holding_handles_of(
+        context, [deployable.id]
+    ) or job_db.unfinished_for_deployables(context, [deployable.id]):
+        raise exception.DeployableInUse(uuid=uuid)
+    job_db.delete_finished_for(context, deployable_id=deployable.id)
+    (job,) = job_db.create(
+        context,
+        [
+            {
+                "kind": constants.JobKind.PROGRAM.value,
+                "deployable_id": deployable.id,
+                "payload": {"image": {"id": image}},
+            }
+        ],
+        _deadline(),
+    )
+    return job
+
+
+def update_firmware(context: RequestContext, uuid: str, image: str) -> str:
+    """Queue firmware for a device; returns the job's uuid.
+
+    See ``ConductorAPI.device_update`` for the errors.
+    """
+    if device_db.get(context, uuid) is None:
+        raise exception.DeviceNotFound(uuid=uuid)
+    glance.get_image(image)
+    return _queue_firmware(context, uuid, image)
+
+
+@engine.use_case
+def _queue_firmware(context: RequestContext, uuid: str, image: str) -> str:
+    device = device_db.get(context, uuid)
+    if device is None:
+        raise exception.DeviceNotFound(uuid=uuid)
+    host = host_db.get(context, device.hostname)
+    if not can(host, device.driver, "update"):
+        raise exception.NotUpdatable(
+            uuid=uuid,
+            reason=_("its driver %s has no update()") % device.driver,
+        )
+    check_host(host)
+    deployables = [
+        row.id for row in deployable_db.find(context, device_uuid=uuid)
+    ]
+    deployable_db.lock_for_programming(context, deployables)
+    if (
+        arq_db.holding_handles_of(context, deployables)
+        or job_db.unfinished_for_deployables(context, deployables)
+        or job_db.unfinished_for_device(context, device.id)
+    ):
+        raise exception.DeviceInUse(uuid=uuid)
+    job_db.delete_finished_for(context, device_id=device.id)
+    (job,) = job_db.create(
+        context,
+        [
+            {
+                "kind": constants.JobKind.FIRMWARE.value,
+                "device_id": device.id,
+                "payload": {"image": {"id": image}},
+            }
+        ],
+        _deadline(),
+    )
+    return job
+
+
+def wait(context: RequestContext, uuid: str, job_uuid: str) -> None:
+    """Wait for a programming job.
+
+    :raises ProgrammingFailed: the driver said no
+    :raises AgentNotResponding: it is not done within ``program_timeout``
+    """
+    watch = timeutils.StopWatch(duration=CONF.program_timeout)
+    watch.start()
+    while not watch.expired():
+        job = job_db.get(context, job_uuid)
+        if job is None:
+            return
+        if job.finished_at is not None:
+            if job.last_error:
+                raise exception.ProgrammingFailed(
+                    uuid=uuid, reason=job.last_error
+                )
+            return
+        time.sleep(_POLL)
+    deployable = deployable_db.get(context, uuid)
+    raise exception.AgentNotResponding(
+        host=deployable.hostname if deployable is not None else "?"
+    )

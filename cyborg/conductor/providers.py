@@ -1,0 +1,1109 @@
+"""Makes Placement agree with what is stored of a host's accelerators.
+
+:func:`desired` says what the rows of a host ask for and :func:`plan` what
+Placement lacks; both are pure. :func:`sync_host` reads, plans and writes, and
+is what every change of a device ends in. Cyborg's providers are children of
+the compute node's, which others make; providers it does not know it leaves
+alone.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent import futures
+import dataclasses
+import datetime
+import json
+import random
+import re
+import threading
+import time
+from typing import Any
+import uuid
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+from oslo_utils import uuidutils
+
+from cyborg import context as cyborg_context
+from cyborg.clients import placement
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import faults
+from cyborg.common.i18n import _
+from cyborg.context import RequestContext
+from cyborg.db import host as host_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+# Seconds after which another conductor takes over from one that died.
+LEASE = 120
+# Hosts one conductor synchronises at a time.
+CONCURRENCY = 4
+# How often a provider is read again when somebody else changed it.
+_ATTEMPTS = 6
+_LONGEST_PAUSE = 120
+_NAME_LENGTH = 200
+
+Inventories = dict[str, dict[str, Any]]
+
+
+# -- what the rows ask for
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was last written of a provider, and is therefore ours to change.
+
+    :ivar inventories: ``{class: {"total", "reserved"}}``
+    """
+
+    traits: frozenset[str]
+    inventories: dict[str, dict[str, int]]
+
+    @classmethod
+    def from_text(cls, text: str | None) -> "Written | None":
+        if text is None:
+            return None
+        value = json.loads(text)
+        return cls(frozenset(value["traits"]), value["inventories"])
+
+    def to_text(self) -> str:
+        return json.dumps(
+            {"traits": sorted(self.traits), "inventories": self.inventories},
+            sort_keys=True,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """What a provider should be like.
+
+    :ivar names: names it may have, the best first; the one it was made with
+        alone if that is known
+    :ivar stored: the rows have its uuid: it was made, or adopted, before
+    :ivar generation: as of the last time it was seen to be right
+    :ivar problem: why it cannot be as the rows say
+    """
+
+    uuid: str
+    names: tuple[str, ...]
+    resource_class: str | None
+    total: int
+    reserved: int
+    traits: frozenset[str]
+    deployable_ids: tuple[int, ...]
+    stored: bool = False
+    written: Written | None = None
+    generation: int | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    @property
+    def to_write(self) -> Written:
+        if self.resource_class is None or self.total == 0:
+            return Written(self.traits, {})
+        counts = {"total": self.total, "reserved": self.reserved}
+        return Written(self.traits, {self.resource_class: counts})
+
+
+def provider_uuid(name: str) -> str:
+    """Return the uuid of a provider that is made with a name."""
+    return str(uuid.uuid3(uuid.NAMESPACE_DNS, name))
+
+
+def _counted_in(
+    deployable: Any, hostname: str, taken: set[str]
+) -> tuple[str, tuple[str, ...]]:
+    """Say which provider a deployable is counted in: its uuid and names.
+
+    This alone decides it: one provider for each deployable.
+
+    :param taken: uuids of providers of other deployables
+    """
+    if deployable.rp_uuid is not None:
+        name = deployable.rp_name or deployable.name
+        return deployable.rp_uuid, (name,)
+    # A name that another host's provider has gets the host in front; of two
+    # deployables of one name in one host, one gets its own uuid behind.
+    names = tuple(
+        _shortened(name)
+        for name in (
+            deployable.name,
+            f"{hostname}_{deployable.name}",
+            f"{hostname}_{deployable.name}_{deployable.uuid}",
+        )
+    )
+    free = tuple(name for name in names if provider_uuid(name) not in taken)
+    return provider_uuid(free[0]), free
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= _NAME_LENGTH:
+        return name
+    digest = uuid.uuid3(uuid.NAMESPACE_DNS, name).hex
+    return f"{name[: _NAME_LENGTH - len(digest) - 1]}_{digest}"
+
+
+def _symbol(value: str) -> str:
+    """Return a value as the name of a trait or class: A-Z, 0-9 and _."""
+    return re.sub(r"[^A-Z0-9_]", "_", value.strip().upper())[:255]
+
+
+def _traits(attributes: Iterable[Any]) -> frozenset[str]:
+    names = {
+        _symbol(attribute.value)
+        for attribute in attributes
+        if attribute.key.startswith(constants.ATTR_TRAIT_PREFIX)
+    }
+    return frozenset(names - {""} | {constants.OWNER_TRAIT})
+
+
+def _resource_class(attributes: Iterable[Any]) -> str | None:
+    for attribute in attributes:
+        if attribute.key == constants.ATTR_RESOURCE_CLASS:
+            return _symbol(attribute.value) or None
+    return None
+
+
+def desired(rows: host_db.Rows) -> dict[str, Provider]:
+    """Return the providers that the rows of a host ask for, by uuid."""
+    devices = {row.id: row for row in rows.devices}
+    attributes: dict[int, list[Any]] = {}
+    for row in rows.attributes:
+        attributes.setdefault(row.deployable_id, []).append(row)
+    taken = {row.rp_uuid for row in rows.deployables if row.rp_uuid}
+    providers: dict[str, Provider] = {}
+    for row in rows.deployables:
+        uuid_, names = _counted_in(row, rows.host.hostname, taken)
+        taken.add(uuid_)
+        device = devices[row.device_id]
+        # One that nobody answers for any more takes no new instances.
+        fenced = (
+            rows.host.forced_down
+            or device.status == constants.DeviceStatus.MAINTAINING
+            or device.missing_since is not None
+            or row.missing_since is not None
+        )
+        provider = Provider(
+            uuid=uuid_,
+            names=names,
+            resource_class=_resource_class(attributes.get(row.id, ())),
+            total=row.num_accelerators,
+            reserved=row.num_accelerators if fenced else 0,
+            traits=_traits(attributes.get(row.id, ())),
+            deployable_ids=(row.id,),
+            stored=row.rp_uuid is not None,
+            written=Written.from_text(row.rp_traits),
+            generation=row.rp_generation,
+        )
+        if provider.resource_class is None:
+            provider = dataclasses.replace(
+                provider,
+                problem=exception.ResourceClassMissing(
+                    uuid=row.uuid
+                ).faultstring,
+            )
+        if uuid_ in providers:
+            provider = _pooled(providers[uuid_], provider)
+        providers[uuid_] = provider
+    return providers
+
+
+def _pooled(first: Provider, second: Provider) -> Provider:
+    """Return one provider that counts the deployables of both."""
+    ids = first.deployable_ids + second.deployable_ids
+    if first.resource_class != second.resource_class:
+        problem = _(
+            "Provider %(uuid)s would count %(first)s and %(second)s."
+        ) % {
+            "uuid": first.uuid,
+            "first": first.resource_class,
+            "second": second.resource_class,
+        }
+        return dataclasses.replace(first, deployable_ids=ids, problem=problem)
+    return dataclasses.replace(
+        first,
+        total=first.total + second.total,
+        reserved=first.reserved + second.reserved,
+        traits=first.traits | second.traits,
+        deployable_ids=ids,
+        problem=first.problem or second.problem,
+    )
+
+
+# -- what Placement lacks
+
+
+@dataclasses.dataclass(frozen=True)
+class Actual:
+    """What a provider is like.
+
+    :ivar inventories: None, as for ``traits``, if it was not looked at,
+        because nothing can have changed
+    """
+
+    uuid: str
+    name: str
+    parent: str | None
+    generation: int
+    inventories: Inventories | None = None
+    traits: frozenset[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One difference, and what makes it go away.
+
+    :ivar action: create, move, traits, inventory or delete
+    :ivar before: what there is: None, (name, parent), traits, inventories
+    :ivar after: what there should be, of the same kind
+    """
+
+    action: str
+    uuid: str
+    name: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return _DESCRIBE[self.action](self)
+
+
+def _describe_traits(change: Change) -> str:
+    parts = [f"+{trait}" for trait in sorted(change.after - change.before)]
+    parts += [f"-{trait}" for trait in sorted(change.before - change.after)]
+    return f"{change.name}: traits {' '.join(parts)}"
+
+
+def _describe_inventory(change: Change) -> str:
+    parts = []
+    for name in sorted(change.before.keys() | change.after.keys()):
+        before, after = change.before.get(name), change.after.get(name)
+        if before is None or after is None:
+            shown = before or after
+            counts = f"total={shown['total']} reserved={shown['reserved']}"
+            parts.append(f"{'+' if before is None else '-'}{name} {counts}")
+            continue
+        fields = [
+            f"{field}={before.get(field)}->{after[field]}"
+            for field in sorted(after)
+            if before.get(field) != after[field]
+        ]
+        if fields:
+            parts.append(f"{name} {' '.join(fields)}")
+    return f"{change.name}: inventory {', '.join(parts)}"
+
+
+_DESCRIBE: dict[str, Callable[[Change], str]] = {
+    "create": lambda change: f"{change.name}: provider is missing",
+    "move": lambda change: (
+        f"{change.name}: is {change.before[0]} below {change.before[1]}, "
+        f"not {change.after[0]} below {change.after[1]}"
+    ),
+    "traits": _describe_traits,
+    "inventory": _describe_inventory,
+    "delete": lambda change: (
+        f"{change.name}: provider {change.uuid} is not known here"
+    ),
+}
+
+
+def plan(
+    wanted: Mapping[str, Provider], actual: Mapping[str, Actual], root: str
+) -> list[Change]:
+    """Return what has to be written for ``actual`` to be as ``wanted``."""
+    changes = []
+    for provider in wanted.values():
+        there = actual.get(provider.uuid)
+        if there is None:
+            there = Actual(
+                provider.uuid, provider.name, root, 0, {}, frozenset()
+            )
+            changes.append(
+                Change(
+                    "create",
+                    provider.uuid,
+                    provider.name,
+                    None,
+                    (provider.name, root),
+                )
+            )
+        changes += differences(provider, there, root)
+    return changes
+
+
+def differences(provider: Provider, actual: Actual, root: str) -> list[Change]:
+    """Return what has to be written to a provider that exists."""
+    changes = []
+
+    def add(action: str, before: Any, after: Any) -> None:
+        if before != after:
+            changes.append(
+                Change(action, provider.uuid, provider.name, before, after)
+            )
+
+    add("move", (actual.name, actual.parent), (provider.name, root))
+    if actual.traits is not None:
+        add("traits", actual.traits, _merged_traits(provider, actual.traits))
+    if actual.inventories is not None:
+        add(
+            "inventory",
+            _comparable(actual.inventories),
+            _merged_inventories(provider, actual.inventories),
+        )
+    return changes
+
+
+def _merged_traits(
+    provider: Provider, current: frozenset[str]
+) -> frozenset[str]:
+    """Return our traits, and what others gave the provider."""
+    foreign = current - provider.traits
+    if provider.written is not None:
+        foreign -= provider.written.traits
+    # A card runs one function: one that an earlier release published goes
+    # when ours comes.
+    prefix = constants.FUNCTION_TRAIT_PREFIX
+    if any(trait.startswith(prefix) for trait in provider.traits):
+        foreign = frozenset(
+            trait for trait in foreign if not trait.startswith(prefix)
+        )
+    return foreign | provider.traits
+
+
+_FIELDS = (
+    "total",
+    "reserved",
+    "min_unit",
+    "max_unit",
+    "step_size",
+    "allocation_ratio",
+)
+
+
+def _comparable(inventories: Inventories) -> Inventories:
+    return {
+        name: {field: inventory[field] for field in _FIELDS}
+        for name, inventory in inventories.items()
+    }
+
+
+def _merged_inventories(
+    provider: Provider, current: Inventories, keep_used: bool = False
+) -> Inventories:
+    """Return our inventory, and those of classes that others added.
+
+    :param keep_used: a class of ours that is allocated cannot be taken away;
+        it stays, and takes no new instances
+    """
+    current = _comparable(current)
+    ours = set(current)
+    if provider.written is not None:
+        ours &= {*provider.written.inventories, provider.resource_class}
+    merged: Inventories = {}
+    for name, inventory in current.items():
+        if name not in ours:
+            merged[name] = inventory
+        elif keep_used:
+            merged[name] = inventory | {"reserved": inventory["total"]}
+    counts = provider.to_write.inventories.get(provider.resource_class or "")
+    if counts is not None and provider.resource_class is not None:
+        there = current.get(provider.resource_class, {})
+        total = counts["total"]
+        merged[provider.resource_class] = {
+            **counts,
+            "max_unit": total,
+            # An operator may have set these. What cannot be true of a card
+            # goes: nobody can have more of it than there is.
+            "min_unit": min(there.get("min_unit", 1), total),
+            "step_size": min(there.get("step_size", 1), total),
+            "allocation_ratio": min(there.get("allocation_ratio", 1.0), 1.0),
+        }
+    return merged
+
+
+def settle(
+    wanted: Mapping[str, Provider], tree: Mapping[str, Actual]
+) -> dict[str, Provider]:
+    """Let new providers adopt what an interrupted attempt made of them."""
+    settled: dict[str, Provider] = {}
+    for provider in wanted.values():
+        if not provider.stored:
+            for name in provider.names:
+                uuid_ = provider_uuid(name)
+                if uuid_ in tree and (
+                    uuid_ == provider.uuid or uuid_ not in wanted
+                ):
+                    provider = dataclasses.replace(
+                        provider, uuid=uuid_, names=(name,)
+                    )
+                    break
+        elif provider.uuid in tree and provider.written is None:
+            # Made by an earlier release, under whatever name.
+            there = tree[provider.uuid]
+            provider = dataclasses.replace(provider, names=(there.name,))
+        settled[provider.uuid] = provider
+    return settled
+
+
+# -- reading and writing
+
+
+class _Pass:
+    """One comparison of a host with Placement.
+
+    :param full: look at every provider, whatever its generation
+    """
+
+    def __init__(
+        self, context: RequestContext, hostname: str, full: bool
+    ) -> None:
+        self.context = context
+        self.hostname = hostname
+        self.full = full
+        self.client = placement.Client(context.global_id)
+        self.rows = host_db.load(context, hostname)
+        self.root = ""
+        self.tree: dict[str, Actual] = {}
+        self.wanted: dict[str, Provider] = {}
+        # Deployable id: why its provider is not as it should be.
+        self.errors: dict[int, str] = {}
+
+    # -- reading
+
+    def read_tree(self) -> None:
+        """Find the compute node's provider and everything below it.
+
+        :raises PlacementResourceProviderNotFound: nova-compute has made none
+        """
+        root = self.rows.host.root_rp_uuid
+        nodes = self.client.get_tree(root) if root else []
+        if not any(node["uuid"] == root for node in nodes):
+            record = self.client.find_provider(self.hostname)
+            if record is None:
+                raise exception.PlacementResourceProviderNotFound(
+                    names=self.hostname
+                )
+            root = record["uuid"]
+            host_db.set_root(self.context, self.hostname, root)
+            nodes = self.client.get_tree(root)
+        self.root = root
+        self.tree = {node["uuid"]: _actual(node) for node in nodes}
+
+    def read(self) -> None:
+        """Look at the providers that may differ."""
+        self.wanted = settle(desired(self.rows), self.tree)
+        for provider in self.wanted.values():
+            there = self.tree.get(provider.uuid)
+            if there is not None and (
+                self.full
+                or provider.written != provider.to_write
+                or provider.generation != there.generation
+            ):
+                seen = self._look(there)
+                if seen is None:
+                    del self.tree[provider.uuid]
+                else:
+                    self.tree[provider.uuid] = seen
+
+    def _look(self, there: Actual) -> Actual | None:
+        inventories = self.client.get_inventories(there.uuid)
+        traits = self.client.get_traits(there.uuid)
+        if inventories is None or traits is None:
+            return None
+        # If it changed between the two, the older generation makes the
+        # write fail and the provider is read again.
+        return dataclasses.replace(
+            there,
+            generation=min(inventories[0], traits[0]),
+            inventories=inventories[1],
+            traits=frozenset(traits[1]),
+        )
+
+    def plan(self) -> list[Change]:
+        return plan(self.wanted, self.tree, self.root)
+
+    def orphans(self) -> list[Change]:
+        """Return providers that Cyborg made and nobody knows any more."""
+        found = []
+        for node in self.tree.values():
+            if node.uuid in self.wanted or node.uuid == self.root:
+                continue
+            if node.uuid != provider_uuid(node.name):
+                # An earlier release made it so; ours have the trait as well.
+                traits = self.client.get_traits(node.uuid)
+                if traits is None or constants.OWNER_TRAIT not in traits[1]:
+                    continue
+            found.append(
+                Change("delete", node.uuid, node.name, (node.name,), None)
+            )
+        return found
+
+    # -- writing
+
+    def apply(self) -> None:
+        """Write every difference; what fails is in ``errors``."""
+        for provider in list(self.wanted.values()):
+            if provider.problem:
+                self._failed(provider, provider.problem)
+            with self._isolated(provider):
+                self._place(provider)
+        self._record_identities()
+        faults.point("providers-made")
+        for provider in self.wanted.values():
+            there = self.tree.get(provider.uuid)
+            if there is not None and there.traits is not None:
+                with self._isolated(provider):
+                    self._write(provider, there)
+
+    def _isolated(self, provider: Provider) -> "_Isolated":
+        return _Isolated(self, provider)
+
+    def _failed(self, provider: Provider, reason: str) -> None:
+        LOG.error(
+            "Provider %s (%s) of host %s: %s",
+            provider.uuid,
+            provider.name,
+            self.hostname,
+            reason,
+        )
+        for deployable_id in provider.deployable_ids:
+            self.errors[deployable_id] = f"{provider.name}: {reason}"
+
+    def _place(self, provider: Provider) -> None:
+        """Make the provider exist, where and as what it should be."""
+        there = self.tree.get(provider.uuid)
+        if there is None:
+            self._create(provider)
+        elif (there.name, there.parent) != (provider.name, self.root):
+            self._move(provider, there)
+
+    def _move(self, provider: Provider, there: Actual | None) -> None:
+        record = self.client.update_provider(
+            provider.uuid, provider.name, self.root
+        )
+        if there is None:
+            there = self._look(_actual(record))
+        if there is not None:
+            self.tree[provider.uuid] = dataclasses.replace(
+                there,
+                name=provider.name,
+                parent=self.root,
+                generation=max(record["generation"], there.generation),
+            )
+        LOG.info("Moved provider %s below its host", provider.name)
+
+    def _create(self, provider: Provider) -> None:
+        names = provider.names
+        if provider.stored:
+            # Its own name first; another one if that is taken by now.
+            names += _alternatives(self.rows, provider)
+        for name in names:
+            uuid_ = provider.uuid if provider.stored else provider_uuid(name)
+            if uuid_ != provider.uuid and uuid_ in self.wanted:
+                continue
+            try:
+                record = self.client.create_provider(uuid_, name, self.root)
+            except exception.PlacementConflict as error:
+                if error.kwargs["error_code"] != placement.DUPLICATE_NAME:
+                    raise
+                if self._resolve_duplicate(provider, uuid_, name):
+                    return
+                continue
+            LOG.info("Created provider %s for host %s", name, self.hostname)
+            self._now_is(provider, uuid_, name)
+            # Nobody can have given it anything yet.
+            self.tree[uuid_] = dataclasses.replace(
+                _actual(record), inventories={}, traits=frozenset()
+            )
+            return
+        raise exception.PlacementConflict(
+            operation=f"creating provider {provider.name}",
+            reason="all names it could have are taken",
+        )
+
+    def _resolve_duplicate(
+        self, provider: Provider, uuid_: str, name: str
+    ) -> bool:
+        """Deal with a uuid or name that exists; True if that ends it."""
+        record = self.client.get_provider(uuid_)
+        if record is None:
+            # The name is somebody else's.
+            return False
+        if record["root_provider_uuid"] == self.root:
+            # Somebody was faster.
+            self._now_is(provider, uuid_, record["name"])
+            there = self._look(_actual(record))
+            if there is not None:
+                self.tree[uuid_] = there
+            return True
+        if not provider.stored:
+            # Another host has a deployable of this name.
+            return False
+        if host_db.others_with_provider(self.context, self.hostname, uuid_):
+            # Two hosts were given one provider, and the other one has it.
+            self._renamed(provider)
+            return True
+        self._move(provider, None)
+        return True
+
+    def _renamed(self, provider: Provider) -> None:
+        names = _alternatives(self.rows, provider)
+        fresh = dataclasses.replace(
+            provider,
+            uuid=provider_uuid(names[0]),
+            names=names,
+            stored=False,
+            written=None,
+            generation=None,
+        )
+        del self.wanted[provider.uuid]
+        self.wanted[fresh.uuid] = fresh
+        self._place(fresh)
+
+    def _now_is(self, provider: Provider, uuid_: str, name: str) -> None:
+        self.wanted.pop(provider.uuid, None)
+        self.wanted[uuid_] = dataclasses.replace(
+            provider, uuid=uuid_, names=(name,)
+        )
+
+    def _write(self, provider: Provider, there: Actual) -> None:
+        """Write traits and inventory, reading again after others wrote."""
+        reensured = False
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._write_once(provider, there)
+                return
+            except exception.PlacementStale:
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))
+            except exception.PlacementError as error:
+                # A trait or class that was there has been deleted.
+                if error.kwargs["status"] != 400 or reensured:
+                    raise
+                reensured = True
+                placement.forget()
+            seen = self._look(there)
+            if seen is None:
+                raise exception.PlacementStale(rp_uuid=provider.uuid)
+            there = seen
+        raise exception.PlacementStale(rp_uuid=provider.uuid)
+
+    def _write_once(self, provider: Provider, there: Actual) -> None:
+        assert there.traits is not None and there.inventories is not None
+        before = there
+        traits = _merged_traits(provider, there.traits)
+        unknown = provider.traits - self.client.ensure_traits(
+            provider.traits - there.traits
+        )
+        unknown -= there.traits
+        if traits - unknown != there.traits:
+            generation = self.client.put_traits(
+                provider.uuid, there.generation, traits - unknown
+            )
+            there = dataclasses.replace(
+                there, generation=generation, traits=traits - unknown
+            )
+        there = self._write_inventories(provider, there)
+        self.tree[provider.uuid] = there
+        if unknown:
+            self._failed(
+                provider,
+                f"Placement has no trait {', '.join(sorted(unknown))}",
+            )
+        self._record(provider, there, unknown)
+        if there != before:
+            LOG.info("Wrote provider %s of %s", provider.name, self.hostname)
+
+    def _write_inventories(self, provider: Provider, there: Actual) -> Actual:
+        assert there.inventories is not None
+        current = _comparable(there.inventories)
+        wanted = _merged_inventories(provider, current)
+        if wanted == current:
+            return there
+        if provider.resource_class:
+            self.client.ensure_resource_classes([provider.resource_class])
+        try:
+            generation = self.client.put_inventories(
+                provider.uuid, there.generation, wanted
+            )
+        except exception.PlacementConflict as error:
+            if error.kwargs["error_code"] != placement.INVENTORY_IN_USE:
+                raise
+            wanted = _merged_inventories(provider, current, keep_used=True)
+            LOG.info(
+                "Provider %s keeps a class that is allocated", provider.name
+            )
+            if wanted == current:
+                return there
+            generation = self.client.put_inventories(
+                provider.uuid, there.generation, wanted
+            )
+        return dataclasses.replace(
+            there, generation=generation, inventories=wanted
+        )
+
+    # -- remembering
+
+    def _record_identities(self) -> None:
+        # Before anything can be allocated from them: a bind finds its
+        # deployable by the provider.
+        rows = {row.id: row for row in self.rows.deployables}
+        values = {}
+        for provider in self.wanted.values():
+            if provider.uuid not in self.tree:
+                continue
+            for id_ in provider.deployable_ids:
+                new = {"rp_uuid": provider.uuid, "rp_name": provider.name}
+                row = rows[id_]
+                if (row.rp_uuid, row.rp_name) != tuple(new.values()):
+                    values[id_] = new
+        host_db.record_providers(self.context, values)
+
+    def _record(
+        self, provider: Provider, there: Actual, unknown: frozenset[str]
+    ) -> None:
+        assert there.inventories is not None
+        ours = provider.to_write
+        # A class that could not be taken away stays ours.
+        kept = {
+            name: {"total": item["total"], "reserved": item["reserved"]}
+            for name, item in there.inventories.items()
+            if name in ours.inventories
+            or provider.written is None
+            or name in provider.written.inventories
+        }
+        text = Written(ours.traits - unknown, kept).to_text()
+        if (
+            provider.written is not None
+            and provider.written.to_text() == text
+            and provider.generation == there.generation
+        ):
+            return
+        host_db.record_providers(
+            self.context,
+            {
+                id_: {"rp_traits": text, "rp_generation": there.generation}
+                for id_ in provider.deployable_ids
+            },
+        )
+
+
+class _Isolated:
+    """Keeps what one provider fails with away from the others."""
+
+    def __init__(self, pass_: _Pass, provider: Provider) -> None:
+        self._pass = pass_
+        self._provider = provider
+
+    def __enter__(self) -> None:
+        """Begin work on the provider."""
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
+        if isinstance(
+            error,
+            exception.PlacementConflict
+            | exception.PlacementError
+            | exception.PlacementStale,
+        ):
+            self._pass._failed(self._provider, error.faultstring)
+            return True
+        return False
+
+
+def _actual(record: Mapping[str, Any]) -> Actual:
+    return Actual(
+        uuid=record["uuid"],
+        name=record["name"],
+        parent=record["parent_provider_uuid"],
+        generation=record["generation"],
+    )
+
+
+def _alternatives(rows: host_db.Rows, provider: Provider) -> tuple[str, ...]:
+    """Return names for a provider whose own name is somebody else's."""
+    row = next(r for r in rows.deployables if r.id in provider.deployable_ids)
+    hostname = rows.host.hostname
+    return (
+        _shortened(f"{hostname}_{row.name}"),
+        _shortened(f"{hostname}_{row.name}_{row.uuid}"),
+    )
+
+
+# -- what has gone
+
+
+def remove_gone(pass_: _Pass) -> None:
+    """Delete what the host has reported as gone for ``removal_grace``.
+
+    The provider goes first, and only if nothing is allocated from it; then
+    the rows, if no request refers to them.
+    """
+    host = pass_.rows.host
+    if host.last_seen_at is None:
+        return
+    before = min(host.last_seen_at, timeutils.utcnow()) - datetime.timedelta(
+        seconds=CONF.conductor.removal_grace
+    )
+    gone = {
+        row.id: row
+        for row in pass_.rows.deployables
+        if row.missing_since is not None and row.missing_since <= before
+    }
+    used = host_db.in_use(pass_.context, list(gone)) if gone else set()
+    removed = [
+        row.id
+        for row in sorted(
+            (row for row in gone.values() if row.id not in used),
+            key=lambda row: -_depth(pass_.tree, row.rp_uuid),
+        )
+        if _remove_provider(pass_, row)
+    ]
+    faults.point("providers-removed")
+    deleted: set[int] = set()
+    if removed:
+        deleted = host_db.delete_gone(pass_.context, pass_.hostname, removed)
+        for id_ in deleted:
+            LOG.info(
+                "Deployable %s of host %s is gone and was removed",
+                gone[id_].name,
+                pass_.hostname,
+            )
+    parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
+    if deleted or parts:
+        pass_.rows = host_db.load(pass_.context, pass_.hostname)
+
+
+def _depth(tree: Mapping[str, Actual], rp_uuid: str | None) -> int:
+    depth = 0
+    while rp_uuid in tree:
+        depth += 1
+        rp_uuid = tree[rp_uuid].parent
+    return depth
+
+
+def _remove_provider(pass_: _Pass, deployable: Any) -> bool:
+    uuid_ = deployable.rp_uuid
+    if uuid_ is None or uuid_ not in pass_.tree:
+        return True
+    others = any(
+        row.rp_uuid == uuid_ and row.id != deployable.id
+        for row in pass_.rows.deployables
+    )
+    if others:
+        # It counts other deployables too, and less from now on.
+        return True
+    try:
+        pass_.client.delete_provider(uuid_)
+    except exception.PlacementConflict as error:
+        # Something is allocated from it, or below it.
+        LOG.info(
+            "Provider %s of host %s stays for now: %s",
+            deployable.name,
+            pass_.hostname,
+            error.faultstring,
+        )
+        return False
+    del pass_.tree[uuid_]
+    return True
+
+
+def _next_look(context: RequestContext, hostname: str) -> Any:
+    """Return when something that is missing may be removed, or None."""
+    since = host_db.oldest_missing(context, hostname)
+    if since is None:
+        return None
+    grace = CONF.conductor.removal_grace
+    # By then the host has reported once more.
+    first = since + datetime.timedelta(seconds=grace + CONF.periodic_interval)
+    now = timeutils.utcnow().replace(microsecond=0)
+    again = now + datetime.timedelta(
+        seconds=max(CONF.periodic_interval, grace)
+    )
+    return first if first > now else again
+
+
+# -- the use cases
+
+
+def sync_host(
+    context: RequestContext,
+    hostname: str,
+    *,
+    full: bool = False,
+    wait: float = 30,
+) -> dict[int, str]:
+    """Bring Placement in step with a host's rows.
+
+    :param full: look at every provider, also where nothing seems to have
+        changed
+    :param wait: seconds to wait for another conductor that is at it
+    :returns: why providers are not as they should be, by deployable id
+    :raises PlacementUnavailable: Placement is not in step, and will be as
+        soon as it can be
+    :raises ConfigInvalid: the options do not say how to reach Placement
+    :raises HostNotFound: nobody has reported the host
+    """
+    try:
+        return _sync(context, hostname, full, wait)
+    except (
+        exception.PlacementUnavailable,
+        exception.ConfigInvalid,
+        exception.HostNotFound,
+    ):
+        raise
+    except exception.CyborgException as error:
+        raise exception.PlacementUnavailable(
+            reason=error.faultstring
+        ) from error
+
+
+def _sync(
+    context: RequestContext, hostname: str, full: bool, wait: float
+) -> dict[int, str]:
+    owner = uuidutils.generate_uuid()
+    row = _claim(context, hostname, owner, full, wait)
+    while row is not None:
+        faults.point("sync-claimed")
+        try:
+            pass_ = _Pass(context, hostname, full)
+            if pass_.rows.deployables or pass_.rows.devices:
+                pass_.read_tree()
+                remove_gone(pass_)
+                pass_.read()
+                pass_.apply()
+        except Exception as error:
+            reason = (
+                error.faultstring
+                if isinstance(error, exception.CyborgException)
+                else repr(error)
+            )
+            host_db.fail(context, hostname, owner, reason, _pause(row))
+            raise
+        if pass_.errors:
+            text = "; ".join(pass_.errors.values())
+            host_db.fail(context, hostname, owner, text, _pause(row))
+            return pass_.errors
+        if host_db.finish(
+            context,
+            hostname,
+            owner,
+            row.sync_wanted,
+            _next_look(context, hostname),
+        ):
+            break
+        # Something changed meanwhile, unless the lease was lost.
+        row = host_db.claim(context, hostname, owner, LEASE)
+    return {}
+
+
+def _claim(
+    context: RequestContext,
+    hostname: str,
+    owner: str,
+    full: bool,
+    wait: float,
+) -> Any:
+    """Take the lease; None if another conductor did the work meanwhile."""
+    deadline = time.monotonic() + wait
+    wanted = None
+    while True:
+        row = host_db.claim(context, hostname, owner, LEASE)
+        if row is not None:
+            return row
+        row = host_db.get(context, hostname)
+        if wanted is None:
+            wanted = row.sync_wanted
+        if wait <= 0 or (row.sync_done >= wanted and not full):
+            return None
+        if time.monotonic() > deadline:
+            raise exception.PlacementUnavailable(
+                reason=_("another conductor is still busy with host %s")
+                % hostname
+            )
+        time.sleep(0.1)
+
+
+def _pause(row: Any) -> float:
+    pause = min(2.0 ** min(row.sync_attempts + 1, 10), _LONGEST_PAUSE)
+    return pause * random.uniform(0.75, 1.25)
+
+
+def sync_due(limit: int = 200) -> bool:
+    """Bring Placement in step with all hosts that are due, some at a time.
+
+    If Placement is away, the rest is left for the next time.
+
+    :returns: whether there may be more
+    """
+    names = host_db.due(
+        cyborg_context.get_admin_context(),
+        limit,
+        CONF.conductor.reconcile_interval,
+    )
+    away = sync_many(names)
+    return len(names) == limit and not away
+
+
+def sync_many(names: Sequence[str], full: bool = False) -> bool:
+    """Bring Placement in step with hosts; True if Placement is away."""
+    away = threading.Event()
+
+    def one(hostname: str) -> None:
+        if away.is_set():
+            return
+        try:
+            _sync(cyborg_context.get_admin_context(), hostname, full, 0)
+        except (
+            exception.PlacementUnavailable,
+            exception.ConfigInvalid,
+        ) as error:
+            LOG.error("Providers of host %s: %s", hostname, error.faultstring)
+            away.set()
+        except exception.CyborgException as error:
+            LOG.error("Providers of host %s: %s", hostname, error.faultstring)
+        except Exception:
+            LOG.exception("Providers of host %s", hostname)
+
+    if names:
+        with futures.ThreadPoolExecutor(
+            CONCURRENCY, thread_name_prefix="placement"
+        ) as executor:
+            list(executor.map(one, names))
+    return away.is_set()
+
+
+def audit(
+    context: RequestContext, hostname: str
+) -> tuple[list[Change], list[str]]:
+    """Compare a host with Placement without changing anything there.
+
+    :returns: differences, and what cannot be repaired from here
+    :raises PlacementUnavailable: Placement does not answer
+    :raises PlacementResourceProviderNotFound: the host has no provider
+    :raises HostNotFound: nobody has reported the host
+    """
+    host_db.ensure(context, hostname)
+    pass_ = _Pass(context, hostname, full=True)
+    if not (pass_.rows.deployables or pass_.rows.devices):
+        return [], []
+    pass_.read_tree()
+    pass_.read()
+    problems = [p.problem for p in pass_.wanted.values() if p.problem]
+    return pass_.plan() + pass_.orphans(), problems
+
+
+def delete_orphan(context: RequestContext, orphan: Change) -> bool:
+    """Delete a provider nobody knows; False if it is allocated from."""
+    try:
+        placement.Client(context.global_id).delete_provider(orphan.uuid)
+    except exception.PlacementConflict:
+        return False
+    LOG.info("Deleted provider %s (%s)", orphan.uuid, orphan.name)
+    return True

@@ -1,0 +1,229 @@
+"""Periodic repair: what a crash, or a peer that forgot, left behind.
+
+Every repair looks again under lock before it changes anything, so running it
+twice, or beside the work itself, is harmless.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cyborg.clients import nova
+from cyborg.clients import placement
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import states
+from cyborg.conductor import binding
+from cyborg.context import RequestContext
+from cyborg.db import arq as arq_db
+from cyborg.db import attach_handle as handle_db
+from cyborg.db import bound_instance as bound_db
+from cyborg.db import engine
+from cyborg.db import job as job_db
+from cyborg.db import leftover as leftover_db
+from cyborg.db import notification as notification_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+State = states.ARQState
+
+# Most records one round of each repair looks at.
+BATCH = 100
+
+
+@dataclasses.dataclass
+class Sweeper:
+    """Runs the repairs, and remembers how far it has looked."""
+
+    _marker: str = ""
+
+    def run(self, context: RequestContext) -> None:
+        """One round of all repairs; an error in one spares the others."""
+        for repair in (
+            resume_stuck,
+            free_leaked_handles,
+            delete_never_bound,
+            self.look_for_servers,
+        ):
+            try:
+                repair(context)
+            except (
+                exception.ServiceUnavailable,
+                exception.ConfigInvalid,
+            ) as error:
+                LOG.warning(
+                    "%s waits for a peer: %s",
+                    repair.__name__,
+                    error.faultstring,
+                )
+            except Exception:
+                LOG.exception("%s failed", repair.__name__)
+
+    def look_for_servers(self, context: RequestContext) -> None:
+        """Look at the next instances that have ARQs."""
+        instances = leftover_db.instances_after(context, self._marker, BATCH)
+        self._marker = instances[-1] if len(instances) == BATCH else ""
+        check_instances(context, instances)
+
+
+# -- ARQs that stand where nobody stays
+
+
+def resume_stuck(context: RequestContext) -> None:
+    """Move on ARQs in a passing state that have lost their work."""
+    patience = CONF.bind_timeout + CONF.conductor.job_lease
+    before = engine.ago(patience)
+    for row in leftover_db.arqs_without_work(
+        context, State.BIND_STARTED, before, BATCH
+    ):
+        fail_stuck_bind(context, row)
+    for row in leftover_db.arqs_without_work(
+        context, State.DELETING, before, BATCH
+    ):
+        LOG.warning("ARQ %s was left in state Deleting", row.uuid)
+        binding.delete(_as_service(context), [row.uuid], None, None)
+
+
+@engine.use_case
+def fail_stuck_bind(context: RequestContext, row: Any) -> None:
+    """Give up a bind that has no job, as an earlier release left them."""
+    locked = arq_db.lock(context, [row.id])
+    if (
+        not locked
+        or locked[0].state != State.BIND_STARTED
+        or job_db.unfinished_for_arq(context, row.id)
+    ):
+        return
+    LOG.warning("ARQ %s was left in state BindStarted; it fails", row.uuid)
+    arq_db.move(context, row.id, State.BIND_FAILED, substate="Failed")
+    if row.attach_handle_id is not None:
+        job_db.create(
+            context,
+            [
+                {
+                    "kind": constants.JobKind.CLEANUP.value,
+                    "arq_id": row.id,
+                    "deployable_id": row.deployable_id,
+                    "attach_handle_id": row.attach_handle_id,
+                }
+            ],
+            None,
+        )
+    if row.instance_uuid is not None:
+        notification_db.create(
+            context,
+            [
+                {
+                    "instance_uuid": row.instance_uuid,
+                    "arq_uuid": row.uuid,
+                    "status": constants.NovaEventStatus.FAILED.value,
+                }
+            ],
+        )
+
+
+# -- handles nobody owns
+
+
+@engine.use_case
+def free_leaked_handles(context: RequestContext) -> None:
+    """Free handles in use that no ARQ and no work owns."""
+    rows = leftover_db.leaked_handles(
+        context, engine.ago(CONF.bind_timeout), BATCH
+    )
+    simple = [
+        row for row in rows if row.attach_type not in handle_db.HOST_WORK_TYPES
+    ]
+    on_host = [row for row in rows if row not in simple]
+    for row in rows:
+        LOG.warning("Handle %s is in use by nobody; it is freed", row.uuid)
+    if simple:
+        handle_db.release(context, [row.id for row in simple])
+    if on_host:
+        job_db.create(
+            context,
+            [
+                {
+                    "kind": constants.JobKind.CLEANUP.value,
+                    "deployable_id": row.deployable_id,
+                    "attach_handle_id": row.id,
+                }
+                for row in on_host
+            ],
+            None,
+        )
+    bound_db.delete_empty(context)
+
+
+# -- ARQs whose server is gone
+
+
+def delete_never_bound(context: RequestContext) -> None:
+    """Delete ARQs that were made for a boot which never came to a bind."""
+    age = CONF.conductor.unbound_arq_max_age
+    if age <= 0:
+        return
+    for row in leftover_db.never_bound(context, engine.ago(age), BATCH):
+        LOG.warning(
+            "ARQ %s of project %s was never bound%s",
+            row.uuid,
+            row.project_id,
+            _action_text(),
+        )
+        if CONF.conductor.orphan_action == "free":
+            binding.delete(_as_service(context), [row.uuid], None, None)
+
+
+def check_instances(
+    context: RequestContext, instances: Sequence[str]
+) -> None:
+    """Free what is bound to servers that are gone for ``orphan_grace``.
+
+    A server is gone if Nova does not know it and it has no allocation in
+    Placement; an allocation alone means that Nova is at work with it.
+    """
+    there = []
+    for instance in instances:
+        if not _is_gone(instance):
+            there.append(instance)
+            continue
+        since = leftover_db.mark_orphans(context, instance)
+        if since < CONF.conductor.orphan_grace:
+            continue
+        LOG.warning(
+            "Instance %s is gone and its accelerator requests are left%s",
+            instance,
+            _action_text(),
+        )
+        if CONF.conductor.orphan_action == "free":
+            binding.delete(_as_service(context), None, instance, None)
+    if there:
+        leftover_db.unmark_orphans(context, there)
+
+
+def _is_gone(instance: str) -> bool:
+    if placement.Client().consumer_allocations(instance):
+        return False
+    try:
+        nova.get_server(instance)
+    except exception.ServerNotFound:
+        return True
+    return False
+
+
+def _action_text() -> str:
+    if CONF.conductor.orphan_action == "free":
+        return "; they are freed"
+    return "; [conductor] orphan_action = report, so they stay"
+
+
+def _as_service(context: RequestContext) -> RequestContext:
+    """Return the identity that may delete what has an instance."""
+    return RequestContext(
+        is_admin=True, roles=["admin"], is_service_request=True,
+        overwrite=False,
+    )

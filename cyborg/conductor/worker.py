@@ -1,0 +1,54 @@
+"""A background thread that works when woken, and now and then anyway."""
+
+from collections.abc import Callable
+import threading
+
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
+
+
+class Worker:
+    """Calls ``work`` until it has nothing left, then waits.
+
+    :param work: does some work; returns whether there is more right now
+    :param interval: seconds after which it looks without being woken
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[], bool], interval: float
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._interval = interval
+        self._woken = threading.Event()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name=self._name, daemon=True
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End after the piece of work that is going on."""
+        self._ended.set()
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._woken.clear()
+            try:
+                more = self._work()
+            except Exception:
+                # The next round finds the same work: it is in the database.
+                LOG.exception("%s failed and will go on", self._name)
+                more = False
+            if not more:
+                self._woken.wait(self._interval)

@@ -1,0 +1,156 @@
+"""Finds what no running transaction owns: for the repair tasks.
+
+Each query is bounded and uses an index, whatever the size of the tables.
+"""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+import datetime
+from typing import Any
+
+from oslo_utils import timeutils
+import sqlalchemy as sa
+
+from cyborg.common import states
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+
+ARQS = models.ARQ.__table__
+HANDLES = models.AttachHandle.__table__
+JOBS = models.Job.__table__
+
+# An ARQ whose server could not be found bears this mark, and since when.
+ORPHAN_MARK = "Orphan@"
+
+
+def _has_work(arq_id: Any) -> Any:
+    return sa.exists().where(
+        JOBS.c.arq_id == arq_id, JOBS.c.finished_at.is_(None)
+    )
+
+
+@engine.reader
+def arqs_without_work(
+    context: RequestContext,
+    state: states.ARQState,
+    before: datetime.datetime,
+    limit: int,
+) -> Sequence[sa.Row[Any]]:
+    """Return ARQs that stand in a passing state though nobody works on them.
+
+    :param before: untouched since then
+    """
+    return context.connection.execute(
+        sa.select(ARQS)
+        .where(
+            ARQS.c.state == state.value,
+            sa.func.coalesce(ARQS.c.updated_at, ARQS.c.created_at) <= before,
+            ~_has_work(ARQS.c.id),
+        )
+        .order_by(ARQS.c.id)
+        .limit(limit)
+    ).all()
+
+
+@engine.reader
+def never_bound(
+    context: RequestContext, before: datetime.datetime, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """Return ARQs that were created before a time and never bound."""
+    return context.connection.execute(
+        sa.select(ARQS)
+        .where(
+            ARQS.c.state == states.ARQState.INITIAL.value,
+            ARQS.c.created_at <= before,
+        )
+        .order_by(ARQS.c.id)
+        .limit(limit)
+    ).all()
+
+
+@engine.reader
+def instances_after(
+    context: RequestContext, marker: str, limit: int
+) -> Sequence[str]:
+    """Return instances that have ARQs, in the order of their uuids."""
+    return (
+        context.connection.execute(
+            sa.select(ARQS.c.instance_uuid)
+            .where(ARQS.c.instance_uuid > marker)
+            .group_by(ARQS.c.instance_uuid)
+            .order_by(ARQS.c.instance_uuid)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+
+
+@engine.use_case
+def mark_orphans(context: RequestContext, instance: str) -> float:
+    """Mark an instance's ARQs as without server; returns for how long, s."""
+    rows = context.connection.execute(
+        sa.select(ARQS.c.id, ARQS.c.substate)
+        .where(ARQS.c.instance_uuid == instance)
+        .order_by(ARQS.c.id)
+        .with_for_update()
+    ).all()
+    now = timeutils.utcnow_ts()
+    since = [
+        int(row.substate.removeprefix(ORPHAN_MARK))
+        for row in rows
+        if row.substate.startswith(ORPHAN_MARK)
+    ]
+    unmarked = [
+        row.id for row in rows if not row.substate.startswith(ORPHAN_MARK)
+    ]
+    if unmarked:
+        context.connection.execute(
+            sa.update(ARQS)
+            .where(ARQS.c.id.in_(unmarked))
+            .values(
+                substate=f"{ORPHAN_MARK}{int(now)}",
+                updated_at=ARQS.c.updated_at,
+            )
+        )
+        return 0.0
+    return float(now - max(since)) if since else 0.0
+
+
+@engine.use_case
+def unmark_orphans(context: RequestContext, instances: Collection[str]) -> None:
+    """Take the mark off: the servers are there after all."""
+    context.connection.execute(
+        sa.update(ARQS)
+        .where(
+            ARQS.c.instance_uuid.in_(instances),
+            ARQS.c.substate.like(f"{ORPHAN_MARK}%"),
+        )
+        .values(substate="Initial", updated_at=ARQS.c.updated_at)
+    )
+
+
+@engine.reader
+def leaked_handles(
+    context: RequestContext, before: datetime.datetime, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """Return handles in use that no ARQ and no work owns.
+
+    :param before: taken before then
+    """
+    return context.connection.execute(
+        sa.select(HANDLES)
+        .where(
+            HANDLES.c.in_use == sa.true(),
+            sa.func.coalesce(HANDLES.c.updated_at, HANDLES.c.created_at)
+            <= before,
+            ~sa.exists().where(ARQS.c.attach_handle_id == HANDLES.c.id),
+            ~sa.exists().where(
+                JOBS.c.attach_handle_id == HANDLES.c.id,
+                JOBS.c.finished_at.is_(None),
+            ),
+        )
+        .order_by(HANDLES.c.id)
+        .limit(limit)
+    ).all()

@@ -1,0 +1,1 @@
+"""Cyborg in one process, with a real Placement beside it, to try it out."""
