@@ -1,0 +1,466 @@
+"""The console script ``cyborg-status``: is this cloud ready for an upgrade?
+
+``cyborg-status upgrade check`` changes nothing and needs no service of this
+release to run. It reads the tables of the release before as well as those of
+this one.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+import contextlib
+import datetime
+import functools
+import socket
+import sys
+from typing import Any
+
+from oslo_db import exception as db_exception
+from oslo_log import log as logging
+import oslo_messaging as messaging
+from oslo_upgradecheck import common_checks
+from oslo_upgradecheck import upgradecheck
+from oslo_utils import timeutils
+from oslo_utils import versionutils
+import sqlalchemy as sa
+
+from cyborg import conf
+from cyborg.clients import placement
+from cyborg.common import exception
+from cyborg.common import rpc
+from cyborg.common import states
+from cyborg.db import engine as db_engine
+from cyborg.db import migration
+from cyborg.db.migrations import baseline
+from cyborg.db.migrations import conflicts
+
+CONF = conf.CONF
+
+Result = upgradecheck.Result
+Code = upgradecheck.Code
+
+# Rows with locks are stepped over with SKIP LOCKED, which these begin with.
+OLDEST_ENGINES = {
+    "MariaDB": (10, 6),
+    "MySQL": (8, 0, 1),
+    "PostgreSQL": (12,),
+}
+
+# The release before this one speaks it.
+OLDEST_AGENT = (1, 0)
+CURRENT_AGENT = (1, 1)
+
+# How many names a line shows, and how many hosts are looked up in Placement.
+_SHOWN = 10
+_LOOKUPS = 50
+_CONNECT_TIMEOUT = 5
+
+
+def _shown(names: Iterable[Any]) -> str:
+    listed = [str(name) for name in names]
+    text = ", ".join(listed[:_SHOWN])
+    if len(listed) > _SHOWN:
+        text += f" and {len(listed) - _SHOWN} more"
+    return text
+
+
+def _on_database(
+    check: Callable[["Checks", sa.Connection], Result],
+) -> Callable[["Checks"], Result]:
+    """Give a check a connection, if the tables can be read at all."""
+
+    @functools.wraps(check)
+    def wrapper(self: "Checks") -> Result:
+        if self.database_error:
+            return Result(Code.WARNING, "Not checked: see the database.")
+        with db_engine.get_engine().connect() as connection:
+            if not sa.inspect(connection).has_table("devices"):
+                return Result(Code.SUCCESS, "The database has no tables yet.")
+            return check(self, connection)
+
+    return wrapper
+
+
+class Checks(upgradecheck.UpgradeCommands):
+    """Each check says what is wrong and what to do about it."""
+
+    @functools.cached_property
+    def database_error(self) -> str | None:
+        """Why the database does not answer, or None."""
+        # Somebody waits for the answer, so it is not tried for minutes.
+        db_engine.configure(max_retries=1, retry_interval=1)
+        try:
+            with db_engine.get_engine().connect():
+                return None
+        except (db_exception.DBError, sa.exc.SQLAlchemyError) as error:
+            return str(error).splitlines()[0]
+
+    def policy_file(self) -> Result:
+        """Is the policy file YAML?"""
+        return common_checks.check_policy_json(self, CONF)
+
+    def database(self) -> Result:
+        """Does the database answer, and is its engine new enough?"""
+        if self.database_error:
+            return Result(
+                Code.FAILURE,
+                "The database does not answer; see [database] connection: "
+                f"{self.database_error}",
+            )
+        with db_engine.get_engine().connect() as connection:
+            dialect = connection.dialect
+            if dialect.name == "sqlite":
+                return Result(
+                    Code.WARNING,
+                    "SQLite serves one node, for trying Cyborg out. Use "
+                    "MariaDB, MySQL or PostgreSQL in production.",
+                )
+            name = {"postgresql": "PostgreSQL"}.get(
+                dialect.name,
+                "MariaDB" if getattr(dialect, "is_mariadb", 0) else "MySQL",
+            )
+            found = _engine_version(connection)
+            oldest = OLDEST_ENGINES[name]
+            if found < oldest:
+                return Result(
+                    Code.FAILURE,
+                    f"{name} {_dotted(found)} is too old; upgrade it to "
+                    f"{_dotted(oldest)} or later.",
+                )
+            if name != "PostgreSQL":
+                foreign = _tables_of_other_engines(connection)
+                if foreign:
+                    return Result(
+                        Code.FAILURE,
+                        f"These tables are not InnoDB: {_shown(foreign)}. "
+                        "Without transactions devices are given away twice; "
+                        "run: ALTER TABLE <table> ENGINE = InnoDB.",
+                    )
+            return Result(Code.SUCCESS, f"{name} {_dotted(found)}")
+
+    @_on_database
+    def schema_revision(self, connection: sa.Connection) -> Result:
+        """Can this release upgrade the schema?"""
+        refusal = migration.problem(connection)
+        if refusal:
+            return Result(Code.FAILURE, refusal)
+        found, head = migration.stamps(connection)[0], migration.head()
+        if found == head:
+            return Result(Code.SUCCESS, f"The schema is at {head}.")
+        return Result(
+            Code.SUCCESS,
+            f"The schema is at {found}; 'cyborg-dbsync upgrade' brings it to "
+            f"{head}.",
+        )
+
+    @_on_database
+    def duplicates(self, connection: sa.Connection) -> Result:
+        """Do rows stand in the way of unique indexes?"""
+        found = conflicts.find(connection)
+        if not found:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.FAILURE,
+            "'cyborg-dbsync upgrade' will refuse these rows. "
+            + conflicts.describe(found),
+        )
+
+    @_on_database
+    def arqs_without_project(self, connection: sa.Connection) -> Result:
+        """Do all ARQs have an owner?"""
+        rows = connection.execute(
+            sa.text(
+                "SELECT uuid, instance_uuid FROM "
+                "extended_accelerator_requests WHERE project_id IS NULL "
+                "ORDER BY id"
+            )
+        ).all()
+        details = []
+        if any(row.instance_uuid for row in rows):
+            bound = [row.uuid for row in rows if row.instance_uuid]
+            details.append(
+                f"{len(bound)} accelerator request(s) have no project, so "
+                "that their owners cannot see them. After the upgrade run "
+                "'cyborg-dbsync online_data_migrations', which asks Nova."
+            )
+        unbound = [row.uuid for row in rows if not row.instance_uuid]
+        if unbound:
+            details.append(
+                f"{len(unbound)} accelerator request(s) have neither a "
+                "project nor an instance; delete them as an administrator: "
+                f"{_shown(unbound)}."
+            )
+        if details:
+            return Result(Code.WARNING, " ".join(details))
+        return Result(Code.SUCCESS)
+
+    @_on_database
+    def stuck_arqs(self, connection: sa.Connection) -> Result:
+        """Does every bind come to an end?"""
+        arqs = sa.table(
+            "extended_accelerator_requests",
+            *(
+                sa.column(name)
+                for name in ("id", "uuid", "state", "instance_uuid")
+            ),
+            sa.column("created_at", sa.DateTime),
+            sa.column("updated_at", sa.DateTime),
+        )
+        limit = timeutils.utcnow() - datetime.timedelta(
+            seconds=CONF.bind_timeout
+            + CONF.program_timeout
+            + CONF.conductor.job_lease
+        )
+        touched = sa.func.coalesce(arqs.c.updated_at, arqs.c.created_at)
+        query = sa.select(arqs.c.uuid, arqs.c.instance_uuid).where(
+            # The labels of the enumeration depend on the release.
+            sa.cast(arqs.c.state, sa.String(32))
+            == states.ARQState.BIND_STARTED.value,
+            touched < limit,
+        )
+        if sa.inspect(connection).has_table("jobs"):
+            jobs = sa.table("jobs", sa.column("arq_id"))
+            worked_on = jobs.c.arq_id == arqs.c.id
+            query = query.where(~sa.exists().where(worked_on))
+        rows = connection.execute(query.order_by(arqs.c.id)).all()
+        if not rows:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.WARNING,
+            f"{len(rows)} accelerator request(s) have been in BindStarted "
+            "for too long, and nobody works on them: "
+            + _shown(
+                f"{row.uuid} (instance {row.instance_uuid})" for row in rows
+            )
+            + ". Their instances have no device. Delete or shelve the "
+            "instances, or delete the requests as an administrator, which "
+            "frees their devices.",
+        )
+
+    def placement_api(self) -> Result:
+        """Does Placement answer, and is it new enough?"""
+        try:
+            _, highest = placement.Client().version_range()
+        except exception.ConfigInvalid as error:
+            return Result(Code.FAILURE, error.faultstring)
+        except exception.CyborgException as error:
+            return Result(
+                Code.FAILURE,
+                f"{error.faultstring} See the options of [placement], and "
+                "the endpoint of type placement in Keystone's catalog.",
+            )
+        if versionutils.convert_version_to_tuple(
+            highest
+        ) < versionutils.convert_version_to_tuple(placement.MICROVERSION):
+            return Result(
+                Code.FAILURE,
+                f"Placement speaks microversions up to {highest}; "
+                f"{placement.MICROVERSION} is needed. Upgrade Placement "
+                "first.",
+            )
+        return Result(Code.SUCCESS, f"Microversions up to {highest}")
+
+    def service_tokens(self) -> Result:
+        """Can only services bind and unbind?"""
+        if CONF.auth_strategy == "noauth2":
+            return Result(
+                Code.WARNING,
+                "[DEFAULT] auth_strategy is noauth2: everybody who reaches "
+                "the API is an administrator.",
+            )
+        options = CONF.keystone_authtoken
+        if not options.service_token_roles:
+            return Result(
+                Code.FAILURE,
+                "[keystone_authtoken] service_token_roles is empty, so no "
+                "service token is ever valid and Nova cannot bind. Set it to "
+                "the role of Nova's service user: service.",
+            )
+        if not options.service_token_roles_required:
+            return Result(
+                Code.FAILURE,
+                "[keystone_authtoken] service_token_roles_required is false: "
+                "any token passes for a service token, and users can take "
+                "devices from running instances. Remove the option or set it "
+                "to true, and give Nova's service user one of the roles "
+                f"{_shown(options.service_token_roles)}.",
+            )
+        return Result(
+            Code.SUCCESS,
+            f"Roles: {_shown(options.service_token_roles)}. nova.conf needs "
+            "[service_user] send_service_user_token = true.",
+        )
+
+    @_on_database
+    def agents(self, connection: sa.Connection) -> Result:
+        """Are all agents new enough for these conductors?"""
+        if not sa.inspect(connection).has_table("hosts"):
+            return Result(
+                Code.SUCCESS,
+                "Agents are not known before the schema is upgraded; those "
+                "of the release before may stay while the conductors are "
+                "upgraded.",
+            )
+        rows = connection.execute(
+            sa.text("SELECT hostname, rpc_version FROM hosts ORDER BY id")
+        ).all()
+        too_old, behind = [], []
+        for hostname, text in rows:
+            # Agents that do not tell are of the release that did not.
+            version = versionutils.convert_version_to_tuple(text or "1.0")
+            if version < OLDEST_AGENT:
+                too_old.append(hostname)
+            elif version < CURRENT_AGENT:
+                behind.append(hostname)
+        if too_old:
+            return Result(
+                Code.FAILURE,
+                "Agents on these hosts are too old for this release; upgrade "
+                "them with the release that is installed now first: "
+                f"{_shown(too_old)}.",
+            )
+        if behind:
+            return Result(
+                Code.WARNING,
+                "Agents on these hosts are of the release before; upgrade "
+                f"them before the next release: {_shown(behind)}.",
+            )
+        return Result(Code.SUCCESS)
+
+    def message_bus(self) -> Result:
+        """Does the message bus answer?"""
+        try:
+            url = messaging.TransportURL.parse(CONF)
+        except messaging.InvalidTransportURL as error:
+            return Result(Code.FAILURE, f"[DEFAULT] transport_url: {error}")
+        if url.transport == "fake":
+            return Result(
+                Code.WARNING,
+                "[DEFAULT] transport_url is fake: services reach each other "
+                "in one process only.",
+            )
+        if not url.hosts:
+            return Result(
+                Code.FAILURE,
+                "[DEFAULT] transport_url names no host; set it, for example "
+                "to rabbit://<user>:<password>@<host>:5672/.",
+            )
+        silent = []
+        for host in url.hosts:
+            address = (host.hostname or "localhost", host.port or 5672)
+            try:
+                with contextlib.closing(
+                    socket.create_connection(address, _CONNECT_TIMEOUT)
+                ):
+                    continue
+            except OSError as error:
+                silent.append(f"{address[0]}:{address[1]} ({error})")
+        if not silent:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.FAILURE if len(silent) == len(url.hosts) else Code.WARNING,
+            "Hosts of [DEFAULT] transport_url that do not answer: "
+            f"{_shown(silent)}.",
+        )
+
+    @_on_database
+    def host_names(self, connection: sa.Connection) -> Result:
+        """Do hosts have one name everywhere?"""
+        addressed = "NULL"
+        join = ""
+        if sa.inspect(connection).has_table("hosts"):
+            addressed = "MIN(h.rpc_host)"
+            join = "LEFT JOIN hosts h ON h.hostname = d.hostname "
+        rows = connection.execute(
+            sa.text(
+                f"SELECT d.hostname, MIN(p.name), {addressed} "
+                "FROM devices d JOIN deployables p ON p.device_id = d.id "
+                f"{join}GROUP BY d.hostname ORDER BY d.hostname"
+            )
+        ).all()
+        details = []
+        named = [
+            f"{hostname} (deployables are named {name})"
+            for hostname, name, rpc_host in rows
+            if rpc_host is None and not name.startswith(f"{hostname}_")
+        ]
+        if named:
+            details.append(
+                "Agents of the release before are called by the name of the "
+                "resource provider and do not hear it where their [DEFAULT] "
+                "host is another; programming and mediated devices fail "
+                "there until the agent is upgraded or [DEFAULT] host is set "
+                f"to the provider's name. This seems so on: {_shown(named)}."
+            )
+        absent = _without_provider([row.hostname for row in rows[:_LOOKUPS]])
+        if absent:
+            details.append(
+                "Placement has no resource provider named like these hosts: "
+                f"{_shown(absent)}. Set [agent] resource_provider_name there "
+                "to the hypervisor hostname that 'openstack hypervisor list' "
+                "shows, or remove the devices of hosts that are gone."
+            )
+        if details:
+            return Result(Code.WARNING, " ".join(details))
+        return Result(Code.SUCCESS)
+
+    _upgrade_checks = (
+        ("Policy File JSON to YAML Migration", policy_file),
+        ("Database", database),
+        ("Database Schema Revision", schema_revision),
+        ("Duplicate Rows", duplicates),
+        ("Accelerator Requests Without Project", arqs_without_project),
+        ("Accelerator Requests Stuck In BindStarted", stuck_arqs),
+        ("Placement API", placement_api),
+        ("Service Tokens", service_tokens),
+        ("Agents", agents),
+        ("Messaging", message_bus),
+        ("Host Names", host_names),
+    )
+
+
+def _engine_version(connection: sa.Connection) -> tuple[int, ...]:
+    info: Any = connection.dialect.server_version_info
+    return tuple(part for part in info[:3] if isinstance(part, int))
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _tables_of_other_engines(connection: sa.Connection) -> list[str]:
+    rows = connection.execute(
+        sa.text(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND engine <> 'InnoDB'"
+        )
+    ).all()
+    return sorted({name for (name,) in rows} & set(baseline.metadata().tables))
+
+
+def _without_provider(hostnames: list[str]) -> list[str]:
+    client = placement.Client()
+    try:
+        return [
+            hostname
+            for hostname in hostnames
+            if client.find_provider(hostname) is None
+        ]
+    except exception.CyborgException:
+        # The check of Placement says so already.
+        return []
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the checks; 0 all well, 1 warnings, 2 failures, 255 a crash."""
+    logging.register_options(CONF)
+    rpc.set_defaults()
+    return upgradecheck.main(
+        CONF,
+        project="cyborg",
+        upgrade_command=Checks(),
+        argv=sys.argv[1:] if argv is None else argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
