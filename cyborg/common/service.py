@@ -17,12 +17,13 @@ from oslo_config import cfg
 from oslo_log import log as logging
 import oslo_messaging as messaging
 
+from cyborg import conf
 from cyborg.common import exception
 from cyborg.common import rpc
 from cyborg.objects import base
 from cyborg.objects import register_all
 
-CONF = cfg.CONF
+CONF = conf.CONF
 LOG = logging.getLogger(__name__)
 
 
