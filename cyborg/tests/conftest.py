@@ -1,6 +1,9 @@
 """Fixtures of all tests: the real peers, each started when first asked for."""
 
+from collections.abc import Generator
 from collections.abc import Iterator
+import pathlib
+import tempfile
 
 import pytest
 
@@ -15,13 +18,20 @@ from cyborg.tests.fixtures import services
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.when == "call" and report.failed:
         cloud = getattr(item, "funcargs", {}).get("cloud")
         if isinstance(cloud, services.Cloud):
             report.sections.append(("Logs of the daemons", cloud.logs()))
     return report
+
+
+@pytest.fixture
+def socket_dir() -> Iterator[pathlib.Path]:
+    """A directory for Unix sockets, whose whole paths take 107 bytes."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="cy-") as directory:
+        yield pathlib.Path(directory)
 
 
 @pytest.fixture(scope="session")

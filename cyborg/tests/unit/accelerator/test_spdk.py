@@ -38,8 +38,8 @@ def serve(path: pathlib.Path, *pieces: bytes):
 
 
 @pytest.fixture
-def path(tmp_path) -> pathlib.Path:
-    return tmp_path / "spdk.sock"
+def path(socket_dir) -> pathlib.Path:
+    return socket_dir / "spdk.sock"
 
 
 def test_returns_result(path):

@@ -147,11 +147,11 @@ def test_odd_answers(odd):
         discover(odd)
 
 
-def test_socket_is_below_root(tmp_path):
-    socket = tmp_path / "var" / "tmp" / "vhost.sock"
+def test_socket_is_below_root(socket_dir):
+    socket = socket_dir / "var" / "tmp" / "vhost.sock"
     socket.parent.mkdir(parents=True)
     conf = driver_fixture.conf(spdk={"report_bdevs": True})
-    driver = spdk.VhostSPDKDriver(conf=conf, root=tmp_path, host="cn1")
+    driver = spdk.VhostSPDKDriver(conf=conf, root=socket_dir, host="cn1")
     answer = json.dumps({"result": [bdev()]}).encode()
     with client_test.serve(socket, answer) as asked:
         assert len(driver.discover()) == 1
