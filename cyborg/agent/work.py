@@ -20,6 +20,7 @@ from cyborg.agent import intents
 from cyborg.agent import report
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import faults
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -179,10 +180,12 @@ class HostWork:
         ):
             LOG.info("Loading image %s into %s", image["id"], key)
             self._log.job_started(job_uuid, key, image["id"])
+            faults.point("agent-program-intended")
             if not load(str(path)):
                 raise exception.DriverError(
                     reason=f"Device {key} refused image {image['id']}."
                 )
+            faults.point("agent-programmed")
             self._log.job_done(job_uuid)
             LOG.info("Loaded image %s into %s", image["id"], key)
 
@@ -196,6 +199,7 @@ class HostWork:
             known = self._log.is_made(uuid)
             if not known:
                 self._log.want_mdev(uuid, address, mdev_type, True)
+            faults.point("agent-mdev-intended")
             try:
                 driver.create_mdev(address, mdev_type, uuid)
             except Exception:
@@ -207,6 +211,7 @@ class HostWork:
                     except Exception:
                         LOG.exception("Mdev %s will be removed later", uuid)
                 raise
+            faults.point("agent-mdev-made")
             if not known:
                 self._log.mdev_done(uuid)
                 LOG.info("Made mdev %s on %s", uuid, address)
@@ -217,6 +222,7 @@ class HostWork:
         enabled, driver = self._mdev_provider(address)
         with enabled.gate.work(address, CONF.bind_timeout):
             self._log.want_mdev(uuid, address, mdev_type, False)
+            faults.point("agent-cleanup-intended")
             self._remove(driver, address, mdev_type, uuid)
 
     def _remove(
@@ -227,6 +233,7 @@ class HostWork:
         uuid: str,
     ) -> None:
         driver.remove_mdev(address, mdev_type, uuid)
+        faults.point("agent-mdev-removed")
         self._log.mdev_done(uuid)
         LOG.info("Removed mdev %s of %s", uuid, address)
 

@@ -5,6 +5,7 @@ import sys
 from oslo_config import cfg
 from oslo_privsep import priv_context
 
+from cyborg.agent import dry_run
 from cyborg.agent import manager as agent_manager
 from cyborg.common import constants
 from cyborg.common import service
@@ -33,8 +34,6 @@ def main() -> int:
     # Used unless [cyborg_sys_admin] helper_command says otherwise.
     priv_context.init(root_helper=["sudo"])
     if CONF.dry_run:
-        from cyborg.agent import dry_run
-
         return dry_run.main(as_json=CONF.json)
     manager = agent_manager.AgentManager(
         conductor_rpcapi.remote(),
