@@ -1,0 +1,272 @@
+"""Bind, unbind and delete on every engine: results, races and statements."""
+
+from concurrent import futures
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from cyborg.common import exception
+from cyborg.conductor import binding
+from cyborg.db import arq as arq_db
+from cyborg.db import models
+from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures.inventory import HOST
+from cyborg.tests.fixtures.inventory import PROJECT
+
+
+
+def test_bind_gives_each_arq_a_handle_and_tells_nova(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = store.arqs(8)
+    instance = store.bind(arqs, rp_uuid)
+    rows = store.rows(models.ARQ)
+    assert [row.state for row in rows] == ["Bound"] * 8
+    assert len({row.attach_handle_id for row in rows}) == 8
+    assert {row.instance_uuid for row in rows} == {instance}
+    assert store.in_use() == 8
+    events = store.rows(models.Notification)
+    assert sorted(event.arq_uuid for event in events) == sorted(arqs)
+    assert {event.status for event in events} == {"completed"}
+
+
+def test_binding_again_the_same_way_changes_nothing(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = store.arqs(2)
+    instance = store.bind(arqs, rp_uuid)
+    before = store.rows(models.ARQ)
+    store.bind(arqs, rp_uuid, instance)
+    assert store.rows(models.ARQ) == before
+    with pytest.raises(exception.ARQBoundElsewhere):
+        store.bind(arqs, rp_uuid)
+
+
+def test_a_bind_that_cannot_succeed_changes_nothing(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=2))
+    arqs = store.arqs(3)
+    instance = str(uuid.uuid4())
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(arqs, rp_uuid, instance)
+    with pytest.raises(exception.ProviderNotFound):
+        store.bind(arqs[:1], str(uuid.uuid4()), instance)
+    with pytest.raises(exception.ARQNotFound):
+        store.bind([arqs[0], str(uuid.uuid4())], rp_uuid, instance)
+    with pytest.raises(exception.WrongHost):
+        binding.bind(
+            store.context,
+            [binding.Binding(arqs[0], "elsewhere", rp_uuid, instance)],
+            PROJECT,
+        )
+    with pytest.raises(exception.ARQNotFound):
+        binding.bind(
+            store.context,
+            [binding.Binding(arqs[0], HOST, rp_uuid, instance)],
+            "another-project",
+        )
+    assert store.states() == ["Initial"] * 3
+    assert store.in_use() == 0
+    assert store.rows(models.Notification) == []
+    assert store.rows(models.BoundInstance) == []
+
+
+def test_an_instance_is_bound_once(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    first, second = store.arqs(1), store.arqs(1)
+    instance = store.bind(first, rp_uuid)
+    with pytest.raises(exception.InstanceHasARQs):
+        store.bind(second, rp_uuid, instance)
+    store.delete(instance=instance)
+    store.bind(second, rp_uuid, instance)
+
+
+def test_unbind_frees_and_allows_another_bind(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=1))
+    arqs = store.arqs(1)
+    store.bind(arqs, rp_uuid)
+    binding.unbind(store.context, arqs, PROJECT)
+    (row,) = store.rows(models.ARQ)
+    assert (row.state, row.instance_uuid, row.attach_handle_id) == (
+        "Unbound",
+        None,
+        None,
+    )
+    assert store.in_use() == 0
+    assert store.rows(models.BoundInstance) == []
+    assert store.rows(models.Notification) == []
+    binding.unbind(store.context, arqs, PROJECT)
+    store.bind(arqs, rp_uuid)
+    assert store.states() == ["Bound"]
+
+
+def test_delete_takes_those_that_are_there(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = store.arqs(2)
+    store.bind(arqs, rp_uuid)
+    unknown = str(uuid.uuid4())
+    with pytest.raises(exception.ARQNotFound, match=unknown):
+        store.delete([*arqs, unknown])
+    assert store.rows(models.ARQ) == []
+    assert store.in_use() == 0
+    assert store.rows(models.Notification) == []
+    assert store.rows(models.BoundInstance) == []
+
+
+def test_deleting_an_instance_twice_is_fine(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    instance = store.bind(store.arqs(2), rp_uuid)
+    other = store.bind(store.arqs(1), rp_uuid)
+    store.delete(instance=instance)
+    store.delete(instance=instance)
+    (left,) = store.rows(models.ARQ)
+    assert left.instance_uuid == other
+    assert store.in_use() == 1
+
+
+def test_without_a_service_token_nothing_bound_is_deleted(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    bound, unbound = store.arqs(1), store.arqs(1)
+    store.bind(bound, rp_uuid)
+    context = store.context
+    context.is_service_request = False
+    with pytest.raises(exception.ServiceTokenRequired):
+        binding.delete(context, bound + unbound, None, PROJECT)
+    assert sorted(store.states()) == ["Bound", "Initial"]
+    binding.delete(context, unbound, None, PROJECT)
+    assert store.states() == ["Bound"]
+
+
+def test_a_mediated_device_waits_for_its_host(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(
+        inventory.device(handles=1, attach_type="MDEV", kind="GPU")
+    )
+    arqs = store.arqs(1)
+    store.bind(arqs, rp_uuid)
+    assert store.states() == ["BindStarted"]
+    (job,) = store.rows(models.Job)
+    assert (job.kind, job.step) == ("bind", "queued")
+    assert store.rows(models.Notification) == []
+    # Cancelled by a delete: the handle stays taken until it is cleaned.
+    store.delete(arqs)
+    (job,) = store.rows(models.Job)
+    assert job.kind == "cleanup"
+    (row,) = store.rows(models.ARQ)
+    assert (row.state, row.instance_uuid) == ("Deleting", None)
+    assert store.in_use() == 1
+
+
+def _try_to_bind(store: inventory.Store, arq: str, rp_uuid: str) -> bool:
+    try:
+        store.bind([arq], rp_uuid)
+    except exception.NoFreeHandle:
+        return False
+    return True
+
+
+def test_fifty_binds_over_sixteen_handles(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = [store.arqs(1)[0] for _ in range(50)]
+    with futures.ThreadPoolExecutor(8) as pool:
+        won = list(
+            pool.map(lambda arq: _try_to_bind(store, arq, rp_uuid), arqs)
+        )
+    rows = [row for row in store.rows(models.ARQ) if row.state == "Bound"]
+    assert sum(won) == len(rows) == store.in_use() == 16
+    assert len({row.attach_handle_id for row in rows}) == 16
+    assert len(store.rows(models.BoundInstance)) == 16
+    assert len(store.rows(models.Notification)) == 16
+
+
+def test_one_instance_bound_by_two_at_once(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    instances = [str(uuid.uuid4()) for _ in range(10)]
+    work = [(store.arqs(1)[0], i) for i in instances for _ in range(2)]
+
+    def bind(item: tuple[str, str]) -> bool:
+        try:
+            store.bind([item[0]], rp_uuid, item[1])
+        except exception.InstanceHasARQs:
+            return False
+        return True
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(bind, work))
+    assert sum(won) == 10 == store.in_use()
+    bound = [r for r in store.rows(models.ARQ) if r.state == "Bound"]
+    assert sorted(r.instance_uuid for r in bound) == sorted(instances)
+
+
+def test_binds_and_deletes_at_once_leak_nothing(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=4))
+
+    def cycle(_number: int) -> None:
+        arqs = store.arqs(1)
+        instance = str(uuid.uuid4())
+        try:
+            store.bind(arqs, rp_uuid, instance)
+        except exception.NoFreeHandle:
+            store.delete(arqs)
+        else:
+            store.delete(instance=instance)
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(cycle, range(40)))
+    assert store.rows(models.ARQ) == []
+    assert store.in_use() == 0
+    for table in (models.BoundInstance, models.Notification, models.Job):
+        assert store.rows(table) == []
+
+
+def _counts(store: inventory.Store, rp_uuid: str) -> dict[str, int]:
+    counts = {}
+    profile = store.profile(8)
+    with inventory.counted() as statements:
+        arqs = store.arqs(profile=profile)
+    counts["create"] = len(statements)
+    with inventory.counted() as statements:
+        instance = store.bind(arqs, rp_uuid)
+    counts["bind"] = len(statements)
+    with inventory.counted() as statements:
+        assert len(arq_db.find(store.context, instances=[instance])) == 8
+    counts["read"] = len(statements)
+    with inventory.counted() as statements:
+        store.delete(instance=instance)
+    counts["delete"] = len(statements)
+    return counts
+
+
+def test_costs_do_not_grow_with_the_table(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    empty = _counts(store, rp_uuid)
+    profile = store.rows(models.DeviceProfile)[0].id
+    store.execute(
+        sa.insert(models.ARQ.__table__).values(
+            [
+                {
+                    "uuid": str(uuid.uuid4()),
+                    "project_id": PROJECT,
+                    "device_profile_id": profile,
+                    "device_profile_group_id": 0,
+                    "state": "Initial",
+                    "substate": "Initial",
+                }
+                for _ in range(2000)
+            ]
+        )
+    )
+    full = _counts(store, rp_uuid)
+    assert empty == full
+    assert full["read"] == 1
+    # One deployable: 8 statements, and 2 for it.
+    assert full["bind"] <= 10
+    assert full["delete"] <= 5
+    assert full["create"] <= 4
