@@ -69,8 +69,10 @@ def disk_reasons(root: sysfs.Path, address: str) -> list[str]:
     swaps = _swaps(root)
     found = []
     for name, path in _block_devices(root, function):
-        for holder in sysfs.names_optional(path, "holders"):
-            found.append(f"has the disk {name}, which {holder} is made of")
+        found += [
+            f"has the disk {name}, which {holder} is made of"
+            for holder in sysfs.names_optional(path, "holders")
+        ]
         number = sysfs.read_optional(path, "dev")
         where = numbers.get(number or "") or sources.get(f"/dev/{name}")
         if where:

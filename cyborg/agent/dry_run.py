@@ -44,11 +44,11 @@ def main(
         if drivers is None:
             drivers = discovery.load(CONF.agent.enabled_drivers)
     except exception.ConfigInvalid as error:
-        print(error.faultstring, file=sys.stderr)
+        sys.stderr.write(f"{error.faultstring}\n")
         return 1
     document = survey(drivers)
     text = json.dumps(document, indent=2) if as_json else render(document)
-    print(text, file=out or sys.stdout)
+    (out or sys.stdout).write(f"{text}\n")
     failed = any(driver["error"] for driver in document["drivers"])
     return 1 if failed or document["conflicts"] else 0
 

@@ -216,8 +216,16 @@ def test_program(legacy, tool, image):
     assert legacy.program(cpid("5e"), image) is True
     assert tool.calls == [
         (
-            ["/usr/bin/fpgaconf", "--bus", "0x5e", "--device", "0x00"]
-            + ["--function", "0x0", image],
+            [
+                "/usr/bin/fpgaconf",
+                "--bus",
+                "0x5e",
+                "--device",
+                "0x00",
+                "--function",
+                "0x0",
+                image,
+            ],
             600,
         )
     ]

@@ -148,7 +148,8 @@ def test_what_ndctl_never_prints(printed):
 
 def test_ndctl_is_tried_with_privileges():
     failed = exception.CommandFailed(command="ndctl", code=1, stderr="EPERM")
-    pmem = make(failed, "A:ns0", privileged=lambda timeout: json.dumps(entry(0)))
+    printed = json.dumps(entry(0))
+    pmem = make(failed, "A:ns0", privileged=lambda timeout: printed)
     assert not pmem.discover()[0].stub
 
 
