@@ -65,7 +65,7 @@ class Memory:
             return dict(json.loads(self._path.read_text()))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             LOG.warning("%s is not used: %s", self._path, error)
             return {}
 

@@ -1,0 +1,156 @@
+"""What runs as root: how it is called, and that it crosses the process."""
+
+import os
+import pathlib
+import sys
+
+from oslo_config import cfg
+import pytest
+
+from cyborg import privsep
+from cyborg.accelerator import command
+from cyborg.accelerator import privileged
+from cyborg.accelerator import sysfs
+from cyborg.common import exception
+from cyborg.tests.fixtures import machine
+
+UUID = "1d4f0f0e-8d4c-4d53-9a93-1f6c4a6a1d11"
+
+CONF = cfg.CONF
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs entry points in this process, and notes what they start."""
+    tools = (privileged._FPGACONF, privileged._XBMGMT, "ndctl", "daxio")
+    commands = machine.Commands(dict.fromkeys(tools, "done"))
+    monkeypatch.setattr(command, "run", commands)
+    for context in (privsep.sys_admin_pctxt, privsep.sysfs_pctxt):
+        monkeypatch.setattr(context, "client_mode", False)
+    return commands
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image.gbs"
+    path.touch()
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("address", "segment"),
+    [("0000:5e:00.0", []), ("0001:5e:00.0", ["--segment", "0x0001"])],
+)
+def test_fpgaconf(run, image, address, segment):
+    assert privileged.fpgaconf(address, image, timeout=5) == "done"
+    assert run.calls == [
+        [
+            "/usr/bin/fpgaconf",
+            *segment,
+            "--bus",
+            "0x5e",
+            "--device",
+            "0x00",
+            "--function",
+            "0x0",
+            image,
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("user", "options"),
+    [(False, ["--base", "--image"]), (True, ["--user"])],
+)
+def test_xbmgmt(run, image, user, options):
+    privileged.xbmgmt_program("0000:D8:00.0", image, user, timeout=5)
+    (argv,) = run.calls
+    assert argv[0] == "/opt/xilinx/xrt/bin/xbmgmt"
+    assert argv[argv.index("--device") + 1] == "0000:d8:00.0"
+    assert argv[-len(options) - 1 :] == [*options, image]
+
+
+def test_ndctl_and_daxio(run):
+    privileged.ndctl_list(timeout=5)
+    privileged.daxio_zero("/dev/dax0.0", timeout=5)
+    assert run.calls == [
+        ["ndctl", "list", "-X"],
+        ["daxio", "-z", "-o", "/dev/dax0.0"],
+    ]
+
+
+@pytest.mark.parametrize("path", ["image.gbs", "-x", "/none", "/tmp", ""])
+def test_image_is_checked(run, path):
+    with pytest.raises(exception.Invalid):
+        privileged.fpgaconf("0000:5e:00.0", path, timeout=5)
+    with pytest.raises(exception.Invalid):
+        privileged.xbmgmt_program("0000:5e:00.0", path, True, timeout=5)
+    assert run.calls == []
+
+
+@pytest.mark.parametrize("address", ["-x", "5e:00.0", "0000:5e:00.0 --base"])
+def test_address_is_checked(run, image, address):
+    with pytest.raises(exception.PciDeviceWrongAddressFormat):
+        privileged.fpgaconf(address, image, timeout=5)
+    with pytest.raises(exception.PciDeviceWrongAddressFormat):
+        privileged.xbmgmt_program(address, image, True, timeout=5)
+    assert run.calls == []
+
+
+@pytest.mark.parametrize("device", ["/dev/sda", "/dev/dax0.0/../sda", "-z"])
+def test_device_is_checked(run, device):
+    with pytest.raises(exception.Invalid):
+        privileged.daxio_zero(device, timeout=5)
+    assert run.calls == []
+
+
+def test_recorded_machine_needs_no_privilege(tmp_path, monkeypatch):
+    """No helper is started: its command would fail."""
+    kernel = machine.FakeKernel()
+    monkeypatch.setattr(sysfs, "write_sysfs", kernel)
+    root = machine.unpack("gpu_server", tmp_path)
+    privileged.create_mdev(root, "0000:af:00.0", "nvidia-222", UUID)
+    privileged.remove_mdev(root, "0000:af:00.0", "nvidia-222", UUID)
+    assert [text for _path, text in kernel.writes] == [UUID, "1"]
+    assert privsep.sysfs_pctxt.channel is None
+
+
+def test_second_context_is_configured_like_the_first():
+    own, other = "cyborg_sysfs", "cyborg_sys_admin"
+    try:
+        CONF.set_override("helper_command", "sudo helper", group=other)
+        CONF.set_override("user", "cyborg-root", group=other)
+        section = privsep.sysfs_pctxt.conf
+        assert section.user == "cyborg-root"
+        assert section.group is None
+        assert privsep.sysfs_pctxt.helper_command("/sock") == [
+            "sudo",
+            "helper",
+            "--privsep_context",
+            "cyborg.privsep.sysfs_pctxt",
+            "--privsep_sock_path",
+            "/sock",
+        ]
+        CONF.set_override("user", "other", group=own)
+        assert section.user == "other"
+        assert section.capabilities != CONF[other].capabilities
+    finally:
+        for group in (own, other):
+            CONF.clear_override("helper_command", group=group)
+            CONF.clear_override("user", group=group)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the helper needs root")
+def test_real_helper():
+    """Errors of the privileged process arrive as what they are."""
+    helper = pathlib.Path(sys.executable).with_name("privsep-helper")
+    CONF.set_override("helper_command", str(helper), group="cyborg_sys_admin")
+    try:
+        with pytest.raises(exception.DriverError, match="cannot be made"):
+            privileged.create_mdev("/", "ffff:ff:1f.7", "nvidia-222", UUID)
+        privileged.remove_mdev("/", "ffff:ff:1f.7", "nvidia-222", UUID)
+        with pytest.raises(exception.InvalidUUID):
+            privileged.create_mdev("/", "ffff:ff:1f.7", "nvidia-222", "x")
+    finally:
+        CONF.clear_override("helper_command", group="cyborg_sys_admin")
+        privsep.sysfs_pctxt.stop()
