@@ -131,8 +131,18 @@ def _bound_connection(context: Context) -> sa.Connection | None:
 def reading(context: Context) -> Iterator[sa.Connection]:
     """Provide a connection for reads; joins an open transaction."""
     _start()
-    with _manager.reader.allow_async.connection.using(context) as connection:
-        yield connection
+    outer = getattr(_begin, "writing", False)
+    if _bound_connection(context) is None:
+        # A transaction of its own, perhaps while this thread writes in
+        # another: it must not wait for that one's lock.
+        _begin.writing = False
+    try:
+        with _manager.reader.allow_async.connection.using(
+            context
+        ) as connection:
+            yield connection
+    finally:
+        _begin.writing = outer
 
 
 @contextlib.contextmanager
@@ -184,9 +194,7 @@ class Collision(Exception):
 def _worth_repeating(error: Exception) -> bool:
     # Two use cases met in a unique index; the loser looks again and finds
     # what the winner wrote.
-    return isinstance(
-        error, (db_exception.DBDuplicateEntry, Collision)
-    ) or (
+    return isinstance(error, (db_exception.DBDuplicateEntry, Collision)) or (
         # SQLite's writer waited too long for the lock.
         isinstance(error, sa.exc.OperationalError)
         and "database is locked" in str(error.orig)

@@ -1,0 +1,129 @@
+"""Transactions that meet, on each engine."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from cyborg import context as cyborg_context
+from cyborg.context import RequestContext
+from cyborg.db import engine
+
+TABLE = sa.Table(
+    "counters",
+    sa.MetaData(),
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("value", sa.Integer, nullable=False),
+    mysql_engine="InnoDB",
+)
+
+
+@pytest.fixture(autouse=True)
+def counters(db: sa.Engine) -> None:
+    TABLE.metadata.create_all(db)
+    with db.begin() as connection:
+        connection.execute(
+            sa.insert(TABLE),
+            [{"name": "a", "value": 0}, {"name": "b", "value": 0}],
+        )
+
+
+def values(db: sa.Engine) -> dict[str, int]:
+    with db.connect() as connection:
+        return {
+            name: value for name, value in connection.execute(TABLE.select())
+        }
+
+
+def together(*functions: object) -> list[BaseException]:
+    """Run functions in threads; return what they raised."""
+    errors: list[BaseException] = []
+
+    def run(function: object) -> None:
+        try:
+            assert callable(function)
+            function(cyborg_context.get_admin_context())
+        except Exception as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(function,))
+        for function in functions
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return errors
+
+
+def increment(context: RequestContext, name: str) -> None:
+    context.connection.execute(
+        sa.update(TABLE)
+        .where(TABLE.c.name == name)
+        .values(value=TABLE.c.value + 1)
+    )
+
+
+def test_deadlock_is_survived(db: sa.Engine) -> None:
+    meeting = threading.Barrier(2, timeout=1)
+
+    def meet() -> None:
+        # SQLite lets one in at a time, so that there the other never comes;
+        # nor does anybody when the loser begins anew.
+        try:
+            meeting.wait()
+        except threading.BrokenBarrierError:
+            pass
+
+    @engine.use_case
+    def forward(context: RequestContext) -> None:
+        increment(context, "a")
+        meet()
+        increment(context, "b")
+
+    @engine.use_case
+    def backward(context: RequestContext) -> None:
+        increment(context, "b")
+        meet()
+        increment(context, "a")
+
+    assert together(forward, backward) == []
+    assert values(db) == {"a": 2, "b": 2}
+
+
+def test_two_that_insert_the_same_key(db: sa.Engine) -> None:
+    inserted = []
+
+    @engine.use_case
+    def get_or_insert(context: RequestContext) -> None:
+        query = sa.select(TABLE.c.value).where(TABLE.c.name == "new")
+        if context.connection.scalar(query) is None:
+            context.connection.execute(
+                sa.insert(TABLE).values(name="new", value=1)
+            )
+            inserted.append(1)
+        else:
+            increment(context, "new")
+
+    assert together(*[get_or_insert] * 8) == []
+    assert values(db)["new"] == 8
+
+
+def test_lost_connection_is_survived(db: sa.Engine) -> None:
+    runs = []
+
+    @engine.use_case
+    def use(context: RequestContext) -> None:
+        runs.append(1)
+        if len(runs) == 1 and db.dialect.name != "sqlite":
+            kill = {
+                "mysql": "KILL CONNECTION_ID()",
+                "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+            }
+            context.connection.execute(sa.text(kill[db.dialect.name]))
+        increment(context, "a")
+
+    use(cyborg_context.get_admin_context())
+    assert values(db)["a"] == 1
+    assert len(runs) == (1 if db.dialect.name == "sqlite" else 2)
