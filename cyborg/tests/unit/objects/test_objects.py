@@ -1,0 +1,261 @@
+"""What crosses the wire stays what peers of other releases know."""
+
+from typing import Any
+
+from oslo_versionedobjects import exception as ovo_exception
+from oslo_versionedobjects import fixture
+import pytest
+
+from cyborg import context as cyborg_context
+from cyborg import objects
+from cyborg.objects import arq
+from cyborg.objects import base
+from cyborg.objects import device_profile
+from cyborg.objects import report
+
+# A change of a fingerprint needs a new version of the object.
+FINGERPRINTS = {
+    "ARQ": "1.1-9b22fe39712eb1eb6ecf83a39ce19cf0",
+    "AttachHandle": "1.1-02c5734a692828beb22e7c6e7ec52ebb",
+    "Attribute": "1.0-3e042d6370779d8da3d32f99ac8f5951",
+    "ControlpathID": "1.2-a80f277f3a2c060b07301b74a69403e0",
+    "Deployable": "1.1-d51f17df1436da69ad45176fb103f2c5",
+    "Device": "1.3-45ac9a7f5b508c7eb150e4cb706bbde5",
+    "DeviceProfile": "1.1-a7d1ea4646e897ad17765531c96765c1",
+    "DriverAttachHandle": "1.0-074827c976ff5a627b77de5618ad61f2",
+    "DriverAttribute": "1.0-5b6075e350e0c681bb086c855aa5b1d8",
+    "DriverControlPathID": "1.0-8d91ad84194bee41951b433a5af6834a",
+    "DriverDeployable": "1.0-a24fa6133b756322a716120ff611f453",
+    "DriverDevice": "1.1-5b05ec38ea995af8808751495cd177cd",
+    "ExtARQ": "1.2-0064386747c9f7b4d690ca8f63d8dadd",
+    "FPGAExtARQ": "1.2-0064386747c9f7b4d690ca8f63d8dadd",
+}
+
+# Those of the 2023.2 release, for the objects that have not changed since.
+# They prove that the two releases mean the same on the wire.
+SINCE_2023_2 = {
+    "Attribute": "3e042d6370779d8da3d32f99ac8f5951",
+    "Deployable": "d51f17df1436da69ad45176fb103f2c5",
+    "DeviceProfile": "a7d1ea4646e897ad17765531c96765c1",
+    "DriverAttachHandle": "074827c976ff5a627b77de5618ad61f2",
+    "DriverAttribute": "5b6075e350e0c681bb086c855aa5b1d8",
+    "DriverControlPathID": "8d91ad84194bee41951b433a5af6834a",
+    "DriverDeployable": "a24fa6133b756322a716120ff611f453",
+    "ExtARQ": "0064386747c9f7b4d690ca8f63d8dadd",
+    "FPGAExtARQ": "0064386747c9f7b4d690ca8f63d8dadd",
+}
+
+CONTEXT = cyborg_context.get_admin_context()
+SERIALIZER = base.CyborgObjectSerializer()
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    objects.register_all()
+
+
+def checker() -> fixture.ObjectVersionChecker:
+    return fixture.ObjectVersionChecker(
+        base.CyborgObjectRegistry.obj_classes()
+    )
+
+
+def primitive(name: str, version: str, /, **data: Any) -> dict[str, Any]:
+    """Return an object as a peer writes it."""
+    return {
+        "cyborg_object.name": name,
+        "cyborg_object.namespace": "cyborg",
+        "cyborg_object.version": version,
+        "cyborg_object.data": data,
+        "cyborg_object.changes": sorted(data),
+    }
+
+
+def received(wire: dict[str, Any]) -> Any:
+    return SERIALIZER.deserialize_entity(CONTEXT, wire)
+
+
+def test_fingerprints() -> None:
+    expected, actual = checker().test_hashes(FINGERPRINTS)
+    assert actual == expected
+
+
+def test_fingerprints_of_2023_2() -> None:
+    hashes = checker().get_hashes()
+    assert {
+        name: hashes[name].rpartition("-")[2] for name in SINCE_2023_2
+    } == SINCE_2023_2
+
+
+# What an agent of the 2023.2 release sends for one card.
+DRIVER_DEVICE_1_0 = primitive(
+    "DriverDevice",
+    "1.0",
+    vendor="0x8086",
+    model="0x09c4",
+    type="FPGA",
+    std_board_info='{"product_id": "0x09c4", "controller": null}',
+    vendor_board_info="fpga_vb_info",
+    stub=False,
+    controlpath_id=primitive(
+        "DriverControlPathID",
+        "1.0",
+        cpid_type="PCI",
+        cpid_info='{"bus": "5e", "device": "00", "domain": "0000", '
+        '"function": "0"}',
+    ),
+    deployable_list=[
+        primitive(
+            "DriverDeployable",
+            "1.0",
+            name="compute-1_0000:5e:00.0",
+            num_accelerators=1,
+            driver_name="intel_fpga_driver",
+            attribute_list=[
+                primitive("DriverAttribute", "1.0", key="rc", value="FPGA"),
+                primitive(
+                    "DriverAttribute",
+                    "1.0",
+                    key="trait0",
+                    value="CUSTOM_FPGA_INTEL",
+                ),
+            ],
+            attach_handle_list=[
+                primitive(
+                    "DriverAttachHandle",
+                    "1.0",
+                    attach_type="PCI",
+                    attach_info='{"bus": "5e", "device": "00", '
+                    '"domain": "0000", "function": "1"}',
+                    in_use=False,
+                )
+            ],
+        )
+    ],
+)
+
+
+class TestEarlierPeers:
+    def test_report_of_an_earlier_agent(self) -> None:
+        device = received(DRIVER_DEVICE_1_0)
+
+        assert isinstance(device, report.DriverDevice)
+        assert (device.vendor, device.type) == ("0x8086", "FPGA")
+        assert device.stub is False
+        assert device.controlpath_id.cpid_type == "PCI"
+        (deployable,) = device.deployable_list
+        assert deployable.name == "compute-1_0000:5e:00.0"
+        assert [
+            (attribute.key, attribute.value)
+            for attribute in deployable.attribute_list
+        ] == [("rc", "FPGA"), ("trait0", "CUSTOM_FPGA_INTEL")]
+        (handle,) = deployable.attach_handle_list
+        assert handle.attach_type == "PCI"
+        assert handle.in_use is False
+
+    def test_fields_an_earlier_driver_left_out(self) -> None:
+        device = received(
+            primitive(
+                "DriverDevice",
+                "1.0",
+                vendor="19e5",
+                model="Ascend310",
+                type="AICHIP",
+                controlpath_id=primitive(
+                    "DriverControlPathID",
+                    "1.0",
+                    cpid_type="PCI",
+                    cpid_info="{}",
+                ),
+                deployable_list=[
+                    primitive(
+                        "DriverDeployable",
+                        "1.0",
+                        name="npu",
+                        num_accelerators=1,
+                    )
+                ],
+            )
+        )
+
+        assert device.stub is False
+        assert device.std_board_info is None
+        (deployable,) = device.deployable_list
+        assert deployable.attribute_list == []
+        assert deployable.attach_handle_list == []
+        assert deployable.driver_name is None
+
+    def test_arq_1_1_as_written_by_hand(self) -> None:
+        wire = primitive(
+            "ExtARQ",
+            "1.2",
+            substate="Initial",
+            deployable_uuid="00000000-0000-0000-0000-000000000000",
+            device_profile_group={"resources:FPGA": "1"},
+            attach_handle_id=None,
+            deployable_id=None,
+            arq=primitive(
+                "ARQ",
+                "1.1",
+                id=1,
+                uuid="e0000000-0000-4000-8000-000000000001",
+                state="Initial",
+                device_profile_name="fpga",
+                device_profile_group_id=0,
+                hostname=None,
+                device_rp_uuid=None,
+                instance_uuid=None,
+                project_id="project-1",
+                attach_handle_type="",
+                attach_handle_uuid=None,
+                attach_handle_info={},
+            ),
+        )
+        ext_arq = received(wire)
+        assert isinstance(ext_arq, arq.ExtARQ)
+        assert ext_arq.arq.state == "Initial"
+
+        sent = SERIALIZER.serialize_entity(CONTEXT, ext_arq)
+        assert sent["cyborg_object.data"]["substate"] == "Initial"
+        assert (
+            sent["cyborg_object.data"]["arq"]["cyborg_object.data"]
+            == wire["cyborg_object.data"]["arq"]["cyborg_object.data"]
+        )
+
+    def test_newer_object_is_refused(self) -> None:
+        with pytest.raises(ovo_exception.IncompatibleObjectVersion):
+            received(primitive("Attribute", "2.0"))
+
+
+class TestForEarlierPeers:
+    def test_profile_without_description(self) -> None:
+        profile = device_profile.DeviceProfile(
+            id=1, uuid="u", name="n", groups=[{"a": "b"}], description="d"
+        )
+        data = profile.obj_to_primitive("1.0")["cyborg_object.data"]
+        assert data == {
+            "id": 1,
+            "uuid": "u",
+            "name": "n",
+            "groups": [{"a": "b"}],
+        }
+
+    def test_arq_without_deployable_id(self) -> None:
+        ext_arq = arq.ExtARQ(
+            substate="Initial", attach_handle_id=1, deployable_id=2
+        )
+        data = ext_arq.obj_to_primitive("1.1")["cyborg_object.data"]
+        assert data == {"substate": "Initial", "attach_handle_id": 1}
+
+
+class TestDefaults:
+    def test_lists_are_not_shared(self) -> None:
+        first, second = report.DriverDeployable(), report.DriverDeployable()
+        first.attribute_list.append(
+            report.DriverAttribute(key="rc", value="FPGA")
+        )
+        assert second.attribute_list == []
+
+    def test_unset_field_without_default(self) -> None:
+        with pytest.raises(NotImplementedError):
+            _ = report.DriverDeployable().name
