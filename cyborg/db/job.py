@@ -324,3 +324,30 @@ def unfinished_for_arq(
             JOBS.c.arq_id == arq_id, JOBS.c.finished_at.is_(None)
         )
     ).all()
+
+
+def _last(
+    context: RequestContext, target: sa.Column[Any], ids: Collection[int]
+) -> dict[int, sa.Row[Any]]:
+    rows = context.connection.execute(
+        sa.select(JOBS)
+        .where(target.in_(ids), JOBS.c.kind.in_(KEPT_KINDS))
+        .order_by(JOBS.c.id)
+    )
+    return {row._mapping[target]: row for row in rows}
+
+
+@engine.reader
+def last_of_devices(
+    context: RequestContext, ids: Collection[int]
+) -> dict[int, sa.Row[Any]]:
+    """Return the last programming or update of each device that had one."""
+    return _last(context, JOBS.c.device_id, ids)
+
+
+@engine.reader
+def last_of_deployables(
+    context: RequestContext, ids: Collection[int]
+) -> dict[int, sa.Row[Any]]:
+    """Return the last programming of each deployable that had one."""
+    return _last(context, JOBS.c.deployable_id, ids)

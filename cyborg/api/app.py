@@ -1,0 +1,60 @@
+"""The API as a WSGI application, without what a paste file puts around it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pecan import core
+
+from cyborg.api import conductor
+from cyborg.api import hooks
+from cyborg.api import pecan_cache
+from cyborg.api import request as api_request
+from cyborg.api import routing
+from cyborg.api.controllers import root
+from cyborg.api.controllers.v2 import arq
+from cyborg.api.controllers.v2 import attribute
+from cyborg.api.controllers.v2 import deployable
+from cyborg.api.controllers.v2 import device
+from cyborg.api.controllers.v2 import device_profile
+from cyborg.api.controllers.v2 import quota
+from cyborg.api.controllers.v2 import service
+from cyborg.conductor import rpcapi
+
+CONTROLLERS = (
+    root.RootController(),
+    device.DevicesController(),
+    deployable.DeployablesController(),
+    device_profile.DeviceProfilesController(),
+    arq.ARQsController(),
+    attribute.AttributesController(),
+    attribute.DeployableAttributesController(),
+    service.ServicesController(),
+    quota.QuotaUsagesController(),
+)
+
+
+def make_app(
+    get_conductor: Callable[[], rpcapi.ConductorAPI] = conductor.get,
+) -> core.ExplicitPecan:
+    """Return the application.
+
+    It believes the identity headers: authentication goes in front.
+
+    :param get_conductor: returns what writes are sent to
+    """
+    pecan_cache.install()
+    return core.ExplicitPecan(
+        routing.Router(CONTROLLERS),
+        hooks=[hooks.RequestHook(get_conductor), hooks.ErrorHook()],
+        request_cls=api_request.Request,
+        guess_content_type_from_ext=False,
+        force_canonical=False,
+        default_renderer="json",
+    )
+
+
+def app_factory(
+    global_conf: dict[str, Any], **local_conf: Any
+) -> core.ExplicitPecan:
+    """Return the application; paste files name this function."""
+    return make_app()

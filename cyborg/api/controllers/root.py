@@ -1,0 +1,39 @@
+"""Version documents: ``GET /`` and ``GET /v2``."""
+
+from typing import Any
+
+from cyborg.api import routing
+from cyborg.api import versions
+from cyborg.api.request import Request
+
+
+def _document(request: Request, id_: str, path: str) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "status": "CURRENT",
+        "max_version": str(versions.MAXIMUM),
+        "min_version": str(versions.MINIMUM),
+        "links": [{"rel": "self", "href": request.base_url + path}],
+    }
+
+
+class RootController:
+    @routing.operation("GET", "/", rule=None, query=None)
+    def index(self, request: Request) -> dict[str, Any]:
+        """List the major versions."""
+        version = _document(request, "v2", "/v2")
+        return {
+            "name": "OpenStack Cyborg API",
+            "description": (
+                "Manages accelerators: GPUs, FPGAs, network and crypto "
+                "cards, drives and what else servers can be given."
+            ),
+            "versions": [version],
+            "default_version": version,
+        }
+
+    @routing.operation("GET", "/v2", rule=None, query=None)
+    def v2(self, request: Request) -> dict[str, Any]:
+        """Show which microversions are served."""
+        # The id has always been another one here.
+        return _document(request, "v2.0", "/v2/")

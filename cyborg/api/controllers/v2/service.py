@@ -1,0 +1,57 @@
+"""``/v2/services``."""
+
+from typing import Any
+
+from cyborg.api import lists
+from cyborg.api import routing
+from cyborg.api import text
+from cyborg.api import versions
+from cyborg.api.request import Request
+from cyborg.api.schemas import service as schemas
+from cyborg.api.views import service as views
+from cyborg.common import exception
+from cyborg.db import service as service_db
+from cyborg.policies import service as policies
+
+
+class ServicesController:
+    @routing.operation(
+        "GET",
+        "/v2/services",
+        rule=policies.GET_ALL,
+        since=versions.RESOURCES,
+        query=schemas.INDEX,
+    )
+    def index(self, request: Request) -> bytes:
+        """List agents and conductors."""
+        query = lists.merge_filters(request.query)
+        filters = {
+            name: query[name] for name in ("binary", "host") if query.get(name)
+        }
+        return lists.respond(
+            request,
+            "services",
+            query,
+            schemas.SORT_KEYS,
+            lambda page: service_db.find(request.context, page, **filters),
+            lambda rows: [views.show(row) for row in rows],
+        )
+
+    @routing.operation(
+        "PUT",
+        "/v2/services/{id}",
+        rule=policies.UPDATE,
+        since=versions.RESOURCES,
+        body=schemas.UPDATE,
+    )
+    def update(
+        self, request: Request, id_: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Force an agent's host down, or lift that."""
+        uuid = text.canonical_uuid(id_)
+        if uuid is None:
+            raise exception.ServiceNotFound(uuid=id_)
+        request.conductor.service_update(
+            request.context, uuid, body["forced_down"]
+        )
+        return views.show(service_db.get(request.context, uuid))

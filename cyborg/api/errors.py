@@ -1,0 +1,94 @@
+"""The one form that every error takes.
+
+``{"error_message": "<JSON text>"}``, where the text is an object with
+``faultcode``, ``faultstring`` and ``debuginfo``: that is what existing
+clients read.
+"""
+
+from http import HTTPStatus
+import json
+from typing import Any
+
+from oslo_log import log as logging
+from webob import exc as webob_exc
+
+from cyborg.common import exception
+from cyborg.common.i18n import _
+
+LOG = logging.getLogger(__name__)
+
+
+class Explained(exception.CyborgException):
+    """A server error whose text is meant for the client."""
+
+    def __init__(
+        self,
+        message: str,
+        code: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def body(status: int, text: str) -> bytes:
+    """Return the body of an error response."""
+    fault = {
+        "faultcode": "Client" if status < 500 else "Server",
+        "faultstring": text,
+        "debuginfo": None,
+    }
+    return json.dumps({"error_message": json.dumps(fault)}).encode()
+
+
+def describe(error: BaseException, request_id: str | None) -> tuple[int, str]:
+    """Return the status and the text for an error, and log what is ours.
+
+    What went wrong inside is for the log: it may hold SQL, addresses and
+    worse.
+    """
+    if isinstance(error, webob_exc.HTTPException):
+        return error.status_int, error.detail or _REASONS.get(
+            error.status_int, error.explanation
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return 400, _("The URL is not UTF-8.")
+    if isinstance(error, exception.CyborgException):
+        if error.code < 500:
+            return int(error.code), error.faultstring
+        if isinstance(error, _SHOWN) or error.code == 503:
+            LOG.warning("%s: %s", type(error).__name__, error.faultstring)
+            return int(error.code), error.faultstring
+        status = int(error.code)
+    else:
+        status = 500
+    LOG.error("Request failed", exc_info=error)
+    return status, _(
+        "An internal error occurred; the log has the details under request "
+        "id %s."
+    ) % request_id
+
+
+_SHOWN = (Explained, exception.ProgrammingFailed)
+
+_REASONS = {
+    404: _("Nothing is served at this path."),
+    405: _("The method is not allowed at this path."),
+    406: _("Only application/json is served; Accept does not admit it."),
+}
+
+
+def response_headers(length: int) -> list[tuple[str, str]]:
+    return [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(length)),
+    ]
+
+
+def respond(
+    environ: dict[str, Any], start_response: Any, status: int, text: str
+) -> list[bytes]:
+    """Answer with an error, from outside the application."""
+    content = body(status, text)
+    phrase = HTTPStatus(status).phrase
+    start_response(f"{status} {phrase}", response_headers(len(content)))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]

@@ -1,0 +1,181 @@
+"""Lists: filters, order and pages, the same for every resource."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import json
+from typing import Any
+import urllib.parse
+
+from oslo_config import cfg
+
+from cyborg.api import request as api_request
+from cyborg.api import text
+from cyborg.api import versions
+from cyborg.common import exception
+from cyborg.common.i18n import _
+from cyborg.db import paging
+
+CONF = cfg.CONF
+
+Rows = Sequence[Any]
+Find = Callable[[paging.Page], Rows]
+Render = Callable[[Rows], list[dict[str, Any]]]
+
+# Names that the paging arguments have in the query.
+ARGUMENTS = ("limit", "marker", "sort_key", "sort_dir")
+FIELD = "filters.field"
+VALUE = "filters.value"
+
+
+def split(value: str | None) -> list[str] | None:
+    """Return the items of ``a,b``; None for None.
+
+    Spaces, empty items and repetitions count for nothing.
+    """
+    if value is None:
+        return None
+    items = (item.strip() for item in value.split(","))
+    return list(dict.fromkeys(item for item in items if item))
+
+
+def merge_filters(query: dict[str, list[str]]) -> dict[str, str]:
+    """Return the query with its ``filters.field=F&filters.value=V`` resolved.
+
+    :param query: a valid query: only the array's parameters are repeated
+    :raises Invalid: fields and values do not pair, or one is given twice
+    """
+    fields, values = query.get(FIELD, []), query.get(VALUE, [])
+    if len(fields) != len(values):
+        raise exception.Invalid(
+            _(
+                "There are %(fields)d filters.field for %(values)d filters.value."
+            )
+            % {"fields": len(fields), "values": len(values)}
+        )
+    merged = {
+        name: items[0]
+        for name, items in query.items()
+        if name not in (FIELD, VALUE)
+    }
+    for field, value in zip(fields, values, strict=True):
+        if field in merged:
+            raise exception.Invalid(_("%s is given twice.") % field)
+        merged[field] = value
+    return merged
+
+
+def page_of(query: dict[str, str], sort_keys: Sequence[str]) -> paging.Page:
+    """Return the page that a merged query asks for, without the cap.
+
+    The schema has seen to the plain parameters; this is for those that come
+    by the filter array.
+
+    :raises Invalid: naming the argument
+    """
+    limit = query.get("limit")
+    if limit is not None and not (limit.isascii() and limit.isdigit()):
+        raise exception.Invalid(_("limit: %s is not a number.") % limit)
+    # So that no number is too long to be one.
+    size = None if limit is None else int(limit[:18])
+    if size == 0:
+        raise exception.Invalid(_("limit: has to be 1 or more."))
+    direction = query.get("sort_dir", "asc")
+    if direction not in ("asc", "desc"):
+        raise exception.Invalid(
+            _("sort_dir: %s is neither asc nor desc.") % direction
+        )
+    sort_key = query.get("sort_key", "id")
+    if sort_key not in sort_keys:
+        raise exception.Invalid(
+            _("sort_key: %(key)s is none of %(keys)s.")
+            % {"key": sort_key, "keys": ", ".join(sort_keys)}
+        )
+    marker = query.get("marker")
+    if marker and text.canonical_uuid(marker) is None:
+        raise exception.Invalid(_("marker: %s is not a UUID.") % marker)
+    return paging.Page(
+        limit=size,
+        marker=text.canonical_uuid(marker),
+        sort_key=sort_key,
+        descending=direction == "desc",
+    )
+
+
+def respond(
+    request: api_request.Request,
+    key: str,
+    query: dict[str, str],
+    sort_keys: Sequence[str],
+    find: Find,
+    render: Render,
+) -> bytes:
+    """Return the body of a list, and set the ``Link`` header if it was cut.
+
+    :param key: name of the list in the body
+    :param query: as :func:`merge_filters` returns it
+    :param sort_keys: what the list can be sorted by
+    :param find: reads a page
+    :param render: makes the rows of a page what clients see
+    """
+    page = page_of(query, sort_keys)
+    cap = CONF.api.max_limit
+    if page.limit is None and request.version < versions.LISTS:
+        # Clients of these versions do not page, and must lose nothing.
+        parts = _whole(page, cap, find, render)
+        return b'{"%s": [%s]}' % (key.encode(), b", ".join(parts))
+    size = min(page.limit or cap, cap)
+    rows = find(_resized(page, size + 1))
+    body = b'{"%s": %s' % (
+        key.encode(),
+        json.dumps(render(rows[:size])).encode(),
+    )
+    if len(rows) > size:
+        url = _next_url(request, rows[size - 1].uuid, size)
+        request.link_header = f'<{url}>; rel="next"'
+        if request.version >= versions.LISTS:
+            links = json.dumps([{"rel": "next", "href": url}])
+            body += b', "%s_links": %s' % (key.encode(), links.encode())
+    return body + b"}"
+
+
+def _resized(
+    page: paging.Page, limit: int, marker: str | None = None
+) -> paging.Page:
+    return paging.Page(
+        limit=limit,
+        marker=marker or page.marker,
+        sort_key=page.sort_key,
+        descending=page.descending,
+    )
+
+
+def _whole(
+    page: paging.Page, size: int, find: Find, render: Render
+) -> list[bytes]:
+    """Read and render a list of any length in pages of ``size``."""
+    parts = []
+    rows = find(_resized(page, size))
+    while rows:
+        parts.append(json.dumps(render(rows))[1:-1].encode())
+        if len(rows) < size:
+            break
+        rows = find(_resized(page, size, rows[-1].uuid))
+    return parts
+
+
+def _next_url(request: api_request.Request, marker: str, limit: int) -> str:
+    """Return the URL of the page after the record ``marker``."""
+    pairs = list(request.GET.items())
+    fields = [value for name, value in pairs if name == FIELD]
+    values = [value for name, value in pairs if name == VALUE]
+    kept = [
+        (name, value)
+        for name, value in pairs
+        if name not in (FIELD, VALUE, "marker", "limit")
+    ]
+    for field, value in zip(fields, values, strict=True):
+        if field not in ("marker", "limit"):
+            kept += [(FIELD, field), (VALUE, value)]
+    kept += [("limit", str(limit)), ("marker", marker)]
+    path = "/".join((request.base_url, *request.segments))
+    return f"{path}?{urllib.parse.urlencode(kept)}"

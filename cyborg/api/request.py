@@ -1,0 +1,162 @@
+"""What a handler gets: the request, with what the API knows about it."""
+
+import json
+from typing import Any
+from typing import ClassVar
+
+from oslo_config import cfg
+from oslo_middleware import sizelimit
+import pecan
+import webob
+
+from cyborg import context as cyborg_context
+from cyborg.api import errors
+from cyborg.api import text
+from cyborg.api import versions
+from cyborg.common import exception
+from cyborg.common.i18n import _
+from cyborg.conductor import rpcapi
+
+CONF = cfg.CONF
+CONF.register_opts(sizelimit.OPTS, group="oslo_middleware")
+
+# Prefix of all links unless the web server mounts the API elsewhere.
+DEFAULT_PREFIX = "/accelerator"
+
+# The second is what a client may call the body of a PATCH.
+_MEDIA_TYPES = ("application/json", "application/json-patch+json")
+
+
+class NoProject(exception.Forbidden):
+    template = _("%(rule)s requires a token that is scoped to a project.")
+
+
+def split_path(path: str) -> list[str]:
+    """Return the segments of a path: [] for the root, else ``v2`` first.
+
+    ``/accelerator`` in front, a slash at the end and a missing ``/v2`` make
+    no difference.
+    """
+    segments = path.removesuffix("/").split("/")[1:]
+    if segments[:1] == ["accelerator"]:
+        segments = segments[1:]
+    if segments == ["v2.json"]:
+        return ["v2"]
+    if segments and segments[0] != "v2":
+        segments = ["v2", *segments]
+    return segments
+
+
+class Request(pecan.Request):
+    """A request.
+
+    :ivar segments: see :func:`split_path`
+    :ivar status: what the answer's status will be
+    :ivar link_header: what its ``Link`` header will be, if any
+    """
+
+    segments: list[str] = []
+    context: cyborg_context.RequestContext
+    version: versions.Version = versions.MINIMUM
+    version_known: bool = False
+    conductor: rpcapi.ConductorAPI | None = None
+    status: int = 200
+    link_header: str | None = None
+
+    # Pecan makes arguments of the query and the body; handlers get both
+    # whole, so it shall not read the body at all.
+    json: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def params(self) -> Any:
+        return self.GET
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query: each name with its values."""
+        arguments = self.GET
+        for value in arguments.values():
+            if not text.is_storable(value):
+                raise exception.Invalid(
+                    _("The query holds a character that cannot be stored.")
+                )
+        return {name: arguments.getall(name) for name in arguments}
+
+    def argument(self, name: str) -> str | None:
+        """Return a value of the query, None if it is not there."""
+        value: str | None = self.GET.get(name)
+        return value
+
+    def authorize(self, rule: str) -> None:
+        """Pass if the caller may do what ``rule`` is about.
+
+        :raises Forbidden: otherwise, and if the token has no project
+        """
+        if not self.context.project_id:
+            raise NoProject(rule=rule)
+        self.context.can(rule)
+
+    def permits(self, rule: str) -> bool:
+        """Tell whether the caller may do what ``rule`` is about."""
+        try:
+            self.authorize(rule)
+        except exception.Forbidden:
+            return False
+        return True
+
+    def read_json(self) -> Any:
+        """Return the document in the body.
+
+        :raises Invalid: it is no JSON
+        :raises Explained: 413, 415
+        """
+        limit = CONF.oslo_middleware.max_request_body_size
+        if self.content_type and self.content_type not in _MEDIA_TYPES:
+            raise errors.Explained(
+                _("The body has to be application/json, not %s.")
+                % self.content_type,
+                errors.HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            )
+        if (self.content_length or 0) <= limit:
+            content = self.body_file.read(limit + 1)
+            if len(content) <= limit:
+                return text.parse_json(content)
+        raise errors.Explained(
+            _("The body is larger than %d bytes.") % limit,
+            errors.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )
+
+    def respond(self, document: Any) -> webob.Response:
+        """Return the answer: a JSON document, bytes of one, or nothing."""
+        if document is None:
+            status = 204 if self.status == 200 else self.status
+            response = webob.Response(status=status)
+            del response.content_type
+            return response
+        if not isinstance(document, bytes):
+            document = json.dumps(document).encode()
+        response = webob.Response(
+            status=self.status,
+            body=document,
+            content_type="application/json",
+            charset=None,
+        )
+        if self.link_header is not None:
+            response.headers["Link"] = self.link_header
+        return response
+
+    # -- links
+
+    @property
+    def base_url(self) -> str:
+        """What links begin with, up to and without ``/v2``."""
+        prefix = self.script_name.rstrip("/") or DEFAULT_PREFIX
+        base = (CONF.api.public_endpoint or self.host_url).rstrip("/")
+        return base if base.endswith(prefix) else base + prefix
+
+    def link(self, *segments: str, rel: str = "self") -> dict[str, str]:
+        """Return a link to a resource below ``/v2``."""
+        return {
+            "href": "/".join((self.base_url, "v2", *segments)),
+            "rel": rel,
+        }

@@ -1,0 +1,178 @@
+"""Operations, and which path and method leads to which.
+
+A controller is a class whose methods are made operations by
+:func:`operation`. Pecan asks :class:`Router` for every request.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import dataclasses
+import functools
+import inspect
+from typing import Any
+from typing import TypeVar
+
+import pecan
+
+from cyborg.api import request as api_request
+from cyborg.api import text
+from cyborg.api import validation
+from cyborg.api import versions
+from cyborg.common import exception
+from cyborg.common.i18n import _
+
+Handler = Callable[..., Any]
+F = TypeVar("F", bound=Handler)
+Request = api_request.Request
+
+NO_QUERY: validation.Schemas = {
+    versions.BASE: {"type": "object", "additionalProperties": False}
+}
+
+
+class NoSuchPath(exception.NotFound):
+    template = _("Nothing is served at %(path)s.")
+
+
+class MethodNotAllowed(exception.CyborgException):
+    code = exception.HTTPStatus.METHOD_NOT_ALLOWED
+    template = _("%(method)s is not allowed at this path, but %(allow)s is.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """What is known of an operation besides its code.
+
+    :ivar paths: ``/v2/devices/{uuid}`` for example; the first is the one to
+        document
+    :ivar rule: policy rule; None = public
+    :ivar since: microversion before which it is not served
+    :ivar status: of a success; a handler may set another
+    """
+
+    method: str
+    paths: tuple[str, ...]
+    rule: str | None
+    since: versions.Version
+    status: int
+    query: validation.Validator | None
+    body: validation.Validator | None
+
+
+def operation(
+    method: str,
+    *paths: str,
+    rule: str | None,
+    since: versions.Version = versions.BASE,
+    status: int = 200,
+    query: validation.Schemas | None = NO_QUERY,
+    body: validation.Schemas | None = None,
+) -> Callable[[F], F]:
+    """Make a method of a controller an operation of the API.
+
+    The method gets the request, what stands for the variables of the path,
+    and, if there is a schema for it, the body. What it returns becomes the
+    body of the answer, as JSON; None means that there is none.
+
+    :param query: schemas of the query, whose values are lists; None = any
+        query is ignored
+    """
+    described = Operation(
+        method,
+        paths,
+        rule,
+        since,
+        status,
+        None if query is None else validation.Validator("query", query),
+        None if body is None else validation.Validator("body", body),
+    )
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def handler(
+            self: Any, request: Request, response: Any, *segments: str
+        ) -> Any:
+            request.status = described.status
+            if described.rule is not None:
+                request.authorize(described.rule)
+            arguments: list[Any] = list(segments)
+            if not all(text.is_storable(segment) for segment in segments):
+                raise NoSuchPath(path=request.path_info)
+            if described.query is not None:
+                described.query.check(request.query, request.version)
+            if described.body is not None:
+                document = request.read_json()
+                described.body.check(document, request.version)
+                arguments.append(document)
+            return request.respond(function(self, request, *arguments))
+
+        handler.operation = described  # type: ignore[attr-defined]
+        return pecan.expose(content_type="application/json")(handler)
+
+    return decorate
+
+
+def operations(controller: Any) -> list[tuple[Operation, Handler]]:
+    """Return the operations of a controller and their bound methods."""
+    return [
+        (method.operation, method)
+        for _name, method in inspect.getmembers(controller)
+        if hasattr(method, "operation")
+    ]
+
+
+def is_variable(segment: str) -> bool:
+    """Tell whether a segment of an operation's path stands for any text."""
+    return segment.startswith("{")
+
+
+class Router:
+    """The root of the controllers: finds the operation for a request."""
+
+    def __init__(self, controllers: Sequence[Any]) -> None:
+        # {number of segments: [(segments, operation, bound method)]}
+        self._table: dict[int, list[tuple[list[str], Operation, Handler]]] = {}
+        for controller in controllers:
+            for described, handler in operations(controller):
+                for path in described.paths:
+                    segments = api_request.split_path(path)
+                    self._table.setdefault(len(segments), []).append(
+                        (segments, described, handler)
+                    )
+        for entries in self._table.values():
+            # Fixed text wins over what matches anything.
+            entries.sort(key=lambda entry: sum(map(is_variable, entry[0])))
+
+    @pecan.expose()
+    def _route(
+        self, args: list[str], request: Request
+    ) -> tuple[Handler, list[str]]:
+        wanted = request.segments
+        method = "GET" if request.method == "HEAD" else request.method
+        allowed = set()
+        for segments, described, handler in self._table.get(len(wanted), ()):
+            if described.since > request.version or not _matches(
+                segments, wanted
+            ):
+                continue
+            if described.method == method:
+                return handler, [
+                    value
+                    for segment, value in zip(segments, wanted, strict=True)
+                    if is_variable(segment)
+                ]
+            allowed.add(described.method)
+        if not allowed:
+            raise NoSuchPath(path=request.path_info)
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        raise MethodNotAllowed(
+            method=request.method, allow=", ".join(sorted(allowed))
+        )
+
+
+def _matches(segments: list[str], wanted: list[str]) -> bool:
+    return all(
+        segment == value or (is_variable(segment) and value)
+        for segment, value in zip(segments, wanted, strict=True)
+    )

@@ -1,0 +1,76 @@
+"""Checks documents against JSON Schema, and says what is wrong with them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+from jsonschema import exceptions
+
+from cyborg.api import text
+from cyborg.api import versions
+from cyborg.common import exception
+from cyborg.common.i18n import _
+
+Schema = Mapping[str, Any]
+# The schema that holds from each microversion on.
+Schemas = Mapping[versions.Version, Schema]
+
+_FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@_FORMATS.checks("uuid")
+def _is_uuid(value: Any) -> bool:
+    return not isinstance(value, str) or text.canonical_uuid(value) is not None
+
+
+class Validator:
+    """Checks documents of one kind, by microversion.
+
+    :param name: what error messages call the document
+    """
+
+    def __init__(self, name: str, schemas: Schemas) -> None:
+        self.schemas = schemas
+        self._name = name
+        self._validators = [
+            (
+                version,
+                jsonschema.Draft202012Validator(
+                    schema, format_checker=_FORMATS
+                ),
+            )
+            for version, schema in sorted(schemas.items(), reverse=True)
+        ]
+
+    def check(self, document: Any, version: versions.Version) -> None:
+        """Pass if ``document`` is valid.
+
+        :raises Invalid: naming the member and the rule it breaks
+        """
+        validator = next(
+            validator
+            for since, validator in self._validators
+            if since <= version
+        )
+        error = exceptions.best_match(validator.iter_errors(document))
+        if error is not None:
+            raise exception.Invalid(self._describe(error))
+
+    def _describe(self, error: exceptions.ValidationError) -> str:
+        where = self._name + "".join(
+            f"[{step}]" if isinstance(step, int) else f".{step}"
+            for step in error.absolute_path
+        )
+        if (
+            isinstance(error.schema, Mapping)
+            and "errorMessage" in error.schema
+        ):
+            return _("%(where)s: %(rule)s") % {
+                "where": where,
+                "rule": error.schema["errorMessage"],
+            }
+        rule = error.message
+        if len(rule) > 300:
+            # It quotes what the client sent.
+            rule = f"{rule[:140]} … {rule[-140:]}"
+        return f"{where}: {rule}"

@@ -1,0 +1,106 @@
+"""Microversions: what each changed, and which one a request asks for."""
+
+import re
+from typing import NamedTuple
+
+from cyborg.common import exception
+from cyborg.common.i18n import _
+
+SERVICE_TYPE = "accelerator"
+HEADER = "OpenStack-API-Version"
+MINIMUM_HEADER = "OpenStack-API-Minimum-Version"
+MAXIMUM_HEADER = "OpenStack-API-Maximum-Version"
+
+
+class Version(NamedTuple):
+    """A microversion; compares as expected."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+BASE = Version(2, 0)
+# The owner of an ARQ can be named when it is bound.
+PROJECT_ID = Version(2, 1)
+# Device profiles can be shown by name.
+PROFILE_BY_NAME = Version(2, 2)
+# Devices have a status.
+DEVICE_STATUS = Version(2, 3)
+# Stricter checks, better status codes, uuids instead of internal ids.
+STRICT = Version(2, 4)
+# More filters; lists are cut and say where they go on.
+LISTS = Version(2, 5)
+# New resources; work on hosts in the background.
+RESOURCES = Version(2, 6)
+
+MINIMUM = BASE
+MAXIMUM = RESOURCES
+
+_NUMBER = re.compile(r"(-?\d+)\.(0|[1-9]\d*)")
+
+
+class UnknownVersion(exception.NotAcceptable):
+    template = _("Invalid value for OpenStack-API-Version header: %(value)s.")
+
+
+class UnsupportedVersion(exception.NotAcceptable):
+    template = _(
+        "Version %(value)s was requested but the minor version is not "
+        "supported. The supported version range is: [%(minimum)s, "
+        "%(maximum)s]."
+    )
+
+
+class UnsupportedMajor(exception.NotAcceptable):
+    template = _(
+        "Version %(value)s was requested but the major version is not "
+        "served here. The supported version range is: [%(minimum)s, "
+        "%(maximum)s]."
+    )
+
+
+class TooOld(exception.NotAcceptable):
+    template = _("%(what)s needs microversion %(minimum)s or later.")
+
+
+def requested(header: str | None) -> Version:
+    """Return the version that the value of ``OpenStack-API-Version`` names.
+
+    ``accelerator 2.1``, ``compute 2.82, accelerator latest``, ``2.1``. A
+    value for other services only, or none, means the minimum.
+
+    :raises UnknownVersion: it is malformed
+    :raises UnsupportedVersion, UnsupportedMajor: it is not served
+    """
+    value = _own_value(header or "")
+    if value is None:
+        return MINIMUM
+    if value.lower() == "latest":
+        return MAXIMUM
+    match = _NUMBER.fullmatch(value)
+    if match is None:
+        raise UnknownVersion(value=header)
+    # A number of that many digits is out of range whatever it is.
+    version = Version(*(int(digits[:9]) for digits in match.groups()))
+    if version.major != MINIMUM.major:
+        raise UnsupportedMajor(value=value, minimum=MINIMUM, maximum=MAXIMUM)
+    if not MINIMUM <= version <= MAXIMUM:
+        raise UnsupportedVersion(value=value, minimum=MINIMUM, maximum=MAXIMUM)
+    return version
+
+
+def _own_value(header: str) -> str | None:
+    """Return what the header says for this service, None if nothing."""
+    for part in header.split(","):
+        words = part.split()
+        if not words:
+            continue
+        if words[0].lower() == SERVICE_TYPE:
+            return " ".join(words[1:])
+        if len(words) == 1:
+            # Older clients leave the service type out.
+            return words[0]
+    return None

@@ -1,0 +1,25 @@
+"""Rules of services."""
+
+from oslo_policy import policy
+
+from cyborg.policies import base
+
+GET_ALL = "cyborg:service:get_all"
+UPDATE = "cyborg:service:update"
+
+
+def list_rules() -> list[policy.RuleDefault]:
+    return [
+        base.rule(
+            GET_ALL,
+            base.ADMIN,
+            "List agents and conductors.",
+            "GET /v2/services",
+        ),
+        base.rule(
+            UPDATE,
+            base.ADMIN,
+            "Force an agent's host down, or lift that.",
+            "PUT /v2/services/{id}",
+        ),
+    ]
