@@ -1,0 +1,913 @@
+"""Providers in a real Placement follow the rows of a host."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import dataclasses
+import pathlib
+import threading
+from typing import Any
+import uuid
+
+from oslo_utils import uuidutils
+import pytest
+import sqlalchemy as sa
+
+from cyborg.clients import auth
+from cyborg.clients import placement as client
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.conductor import providers
+from cyborg.conf import CONF
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.db import migration
+from cyborg.db import models
+from cyborg.tests.fixtures import cards
+from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import placement as placement_fixture
+
+OWNER = constants.OWNER_TRAIT
+
+
+@pytest.fixture(scope="module")
+def peer(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[placement_fixture.Placement]:
+    """A Placement in which everybody is admin; host names keep tests apart."""
+    peer = placement_fixture.Placement(tmp_path_factory.mktemp("placement"))
+    peer.start()
+    yield peer
+    peer.stop()
+
+
+@dataclasses.dataclass
+class Site:
+    """A host, its root provider, and every request Placement was sent."""
+
+    peer: placement_fixture.Placement
+    host: cards.Host
+    root: str
+    requests: list[tuple[str, str]]
+
+    def sync(self, **options: Any) -> dict[int, str]:
+        self.requests.clear()
+        return providers.sync_host(
+            self.host.context, self.host.name, **options
+        )
+
+    def audit(self) -> list[str]:
+        changes, problems = providers.audit(self.host.context, self.host.name)
+        return [change.action for change in changes] + problems
+
+    @property
+    def tree(self) -> dict[str, dict[str, Any]]:
+        return self.peer.tree(self.root)
+
+    def put(self, path: str, **body: Any) -> None:
+        self.peer.client.put(
+            path,
+            json=body,
+            headers={"OpenStack-API-Version": "placement 1.37"},
+        )
+
+    def generation(self, rp_uuid: str) -> int:
+        found = self.peer.get(f"/resource_providers/{rp_uuid}")
+        return int(found["generation"])
+
+    def set_traits(self, rp_uuid: str, *traits: str) -> None:
+        for trait in traits:
+            if trait.startswith("CUSTOM_"):
+                self.put(f"/traits/{trait}")
+        self.put(
+            f"/resource_providers/{rp_uuid}/traits",
+            traits=list(traits),
+            resource_provider_generation=self.generation(rp_uuid),
+        )
+
+    def set_inventories(self, rp_uuid: str, **inventories: Any) -> None:
+        self.put(
+            f"/resource_providers/{rp_uuid}/inventories",
+            inventories=inventories,
+            resource_provider_generation=self.generation(rp_uuid),
+        )
+
+    def allocate(self, rp_uuid: str, rc: str = "FPGA") -> str:
+        consumer = uuidutils.generate_uuid()
+        self.peer.allocate(
+            consumer, {"allocations": {rp_uuid: {"resources": {rc: 1}}}}
+        )
+        return consumer
+
+    def create_child(self, name: str, rp_uuid: str, parent: str) -> None:
+        self.peer.client.post(
+            "/resource_providers",
+            json={
+                "name": name,
+                "uuid": rp_uuid,
+                "parent_provider_uuid": parent,
+            },
+        )
+
+
+@pytest.fixture
+def configured(
+    peer: placement_fixture.Placement, tmp_path: pathlib.Path
+) -> Iterator[None]:
+    config = tmp_path / "cyborg.conf"
+    config.write_text(
+        "[placement]\nauth_type = admin_token\ntoken = admin\n"
+        f"endpoint = {peer.url}\n"
+    )
+    CONF([], default_config_files=[str(config)])
+    auth.reset()
+    client.forget()
+    with database.database("sqlite") as url, database.configured(url):
+        migration.create_schema()
+        yield
+    auth.reset()
+    CONF.reset()
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Every request that is sent to Placement, as method and path."""
+    sent: list[tuple[str, str]] = []
+    ask = client.Client._ask
+
+    def recorded(self: Any, method: str, path: str, *args: Any, **kw: Any):
+        sent.append((method, path))
+        return ask(self, method, path, *args, **kw)
+
+    monkeypatch.setattr(client.Client, "_ask", recorded)
+    return sent
+
+
+@pytest.fixture
+def make_site(
+    peer: placement_fixture.Placement,
+    configured: None,
+    requests: list[tuple[str, str]],
+) -> Callable[[], Site]:
+    def make() -> Site:
+        name = f"cn-{uuid.uuid4().hex[:8]}"
+        root = peer.create_provider(name)
+        return Site(peer, cards.Host(name), root, requests)
+
+    return make
+
+
+@pytest.fixture
+def site(make_site: Callable[[], Site]) -> Site:
+    return make_site()
+
+
+def _name(site: Site, suffix: str) -> str:
+    return f"{site.host.name}_{suffix}"
+
+
+# -- what is written, and what it costs
+
+
+def test_a_new_card_becomes_a_provider(site: Site) -> None:
+    name = _name(site, "0000:3b:00.0")
+    id_ = site.host.add_card(name, 2, traits=("CUSTOM_FPGA_INTEL",))
+    assert site.sync() == {}
+    assert site.tree == {
+        name: {
+            "uuid": str(uuid.uuid3(uuid.NAMESPACE_DNS, name)),
+            "parent": site.root,
+            "inventories": {
+                "FPGA": {
+                    "total": 2,
+                    "reserved": 0,
+                    "min_unit": 1,
+                    "max_unit": 2,
+                    "step_size": 1,
+                    "allocation_ratio": 1.0,
+                }
+            },
+            "traits": {"CUSTOM_FPGA_INTEL", OWNER},
+            "usages": {"FPGA": 0},
+        }
+    }
+    row = site.host.deployable(id_)
+    assert row.rp_uuid == site.tree[name]["uuid"]
+    assert row.rp_name == name
+    assert site.host.row.sync_done == site.host.row.sync_wanted
+    assert site.host.row.sync_due_at is None
+    assert site.host.row.root_rp_uuid == site.root
+
+
+@pytest.mark.parametrize("cards_there", [1, 8])
+def test_requests_do_not_grow_with_unchanged_cards(
+    site: Site, cards_there: int
+) -> None:
+    ids = [
+        site.host.add_card(_name(site, str(number)), 2, rc="CUSTOM_QAT")
+        for number in range(cards_there)
+    ]
+    site.sync()
+    # Find the root once, read the tree, ensure names once; then three each:
+    # create, traits, inventory.
+    assert len(site.requests) == 2 + 2 + 3 * cards_there
+    site.sync()
+    assert [method for method, _path in site.requests] == ["GET"]
+    # One provider changes in everything: at most four for it.
+    site.host.change(models.Deployable, ids[0], num_accelerators=5)
+    site.host.add_attribute(ids[0], "trait0", OWNER)
+    site.host.add_attribute(ids[0], "trait1", "HW_GPU_API_VULKAN")
+    site.sync()
+    others = [p for _m, p in site.requests if not p.startswith("/traits")]
+    assert len(others) == 1 + 4
+
+
+def test_zero_accelerators_is_an_empty_inventory(site: Site) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name, 0)
+    site.sync()
+    assert site.tree[name]["inventories"] == {}
+    assert site.audit() == []
+    site.host.change(models.Deployable, id_, num_accelerators=3)
+    site.sync()
+    assert site.tree[name]["inventories"]["FPGA"]["max_unit"] == 3
+
+
+@pytest.mark.parametrize("how", ["maintaining", "missing", "forced_down"])
+def test_a_fenced_card_is_reserved_and_comes_back(
+    site: Site, how: str
+) -> None:
+    name, other = _name(site, "a"), _name(site, "b")
+    id_ = site.host.add_card(name, 2)
+    site.host.add_card(other, 1)
+    site.sync()
+    site.allocate(site.tree[name]["uuid"])
+    host_id = site.host.row.id
+    device = site.host.device_of(id_)
+
+    def fence(on: bool) -> None:
+        if how == "maintaining":
+            status = "maintaining" if on else "enabled"
+            site.host.change(models.Device, device, status=status)
+        elif how == "missing":
+            since = site.host.row.last_seen_at if on else None
+            site.host.change(models.Deployable, id_, missing_since=since)
+        else:
+            site.host.change(models.Host, host_id, forced_down=on)
+
+    def reserved() -> list[int]:
+        tree = site.tree
+        return [
+            tree[key]["inventories"]["FPGA"]["reserved"]
+            for key in (name, other)
+        ]
+
+    fence(True)
+    site.sync()
+    assert reserved() == [2, 1 if how == "forced_down" else 0]
+    assert site.tree[name]["inventories"]["FPGA"]["max_unit"] == 2
+    # A report cannot make it available.
+    site.host.change(models.Deployable, id_, num_accelerators=3)
+    site.sync()
+    assert reserved()[0] == 3
+    fence(False)
+    site.sync()
+    assert reserved() == [0, 0]
+
+
+def test_an_operators_units_survive(site: Site) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name, 8)
+    site.sync()
+    rp_uuid = site.tree[name]["uuid"]
+    there = site.tree[name]["inventories"]["FPGA"]
+    site.set_inventories(
+        rp_uuid,
+        FPGA=there | {"min_unit": 2, "step_size": 2, "allocation_ratio": 16.0},
+        VCPU={"total": 5},
+    )
+    site.host.change(
+        models.Device, site.host.device_of(id_), status="maintaining"
+    )
+    site.sync()
+    inventories = site.tree[name]["inventories"]
+    assert inventories["FPGA"] == there | {
+        "min_unit": 2,
+        "step_size": 2,
+        "reserved": 8,
+    }
+    assert inventories["VCPU"]["total"] == 5
+
+
+def test_a_resource_class_changes(site: Site) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name, 1, rc="CUSTOM_PCI")
+    site.sync()
+    rp_uuid = site.tree[name]["uuid"]
+    consumer = site.allocate(rp_uuid, "CUSTOM_PCI")
+    with engine.writing(site.host.context):
+        site.host.context.connection.execute(
+            sa.update(models.Attribute)
+            .where(models.Attribute.deployable_id == id_)
+            .values(value="CUSTOM_NIC")
+        )
+    # The old class is allocated: it stays, and takes nobody new.
+    assert site.sync() == {}
+    inventories = site.tree[name]["inventories"]
+    assert inventories["CUSTOM_PCI"]["reserved"] == 1
+    assert inventories["CUSTOM_NIC"]["reserved"] == 0
+    site.peer.deallocate(consumer)
+    site.sync()
+    assert list(site.tree[name]["inventories"]) == ["CUSTOM_NIC"]
+
+
+def test_traits_of_drivers_users_and_programming(site: Site) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name, traits=("custom-fpga x",))
+    function = f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_1"
+    api = site.host.add_attribute(id_, "trait9", "CUSTOM_MINE", "api")
+    bound = site.host.add_attribute(id_, "trait8", function, "bind")
+    site.sync()
+    rp_uuid = site.tree[name]["uuid"]
+    expected = {OWNER, "CUSTOM_FPGA_X", "CUSTOM_MINE", function}
+    assert site.tree[name]["traits"] == expected
+    # What others put there stays; what was ours goes with its attribute.
+    site.set_traits(rp_uuid, *expected, "CUSTOM_THEIRS")
+    site.host.remove_attribute(api)
+    site.host.remove_attribute(bound)
+    site.sync()
+    assert site.tree[name]["traits"] == {
+        OWNER,
+        "CUSTOM_FPGA_X",
+        "CUSTOM_THEIRS",
+    }
+
+
+def test_one_bad_card_does_not_stop_the_others(site: Site) -> None:
+    bad, good = _name(site, "bad"), _name(site, "good")
+    id_ = site.host.add_card(bad, traits=("HW_NO_SUCH_TRAIT", "CUSTOM_OK"))
+    none = site.host.add_card(_name(site, "none"), rc=None)
+    site.host.add_card(good)
+    errors = site.sync()
+    assert sorted(errors) == [id_, none]
+    assert "HW_NO_SUCH_TRAIT" in errors[id_]
+    assert site.tree[bad]["traits"] == {OWNER, "CUSTOM_OK"}
+    assert site.tree[bad]["inventories"]["FPGA"]["total"] == 1
+    assert site.tree[good]["inventories"]["FPGA"]["total"] == 1
+    row = site.host.row
+    assert "HW_NO_SUCH_TRAIT" in row.sync_error
+    assert row.sync_done < row.sync_wanted
+    assert row.sync_due_at is not None and row.sync_owner is None
+    # It is not forgotten by trying again.
+    assert sorted(site.sync()) == [id_, none]
+
+
+# -- identity
+
+
+def test_a_name_of_another_host_is_left_alone(
+    make_site: Callable[[], Site],
+) -> None:
+    first, second = make_site(), make_site()
+    name = f"ascend-{uuid.uuid4().hex[:8]}"
+    first.host.add_card(name)
+    first.sync()
+    before = first.tree
+    id_ = second.host.add_card(name)
+    second.sync()
+    assert first.tree == before
+    renamed = f"{second.host.name}_{name}"
+    assert list(second.tree) == [renamed]
+    assert second.host.deployable(id_).rp_name == renamed
+    second.sync()
+    assert len(second.requests) == 1
+    # An attempt that died before it remembered the provider.
+    second.host.change(
+        models.Deployable, id_, rp_uuid=None, rp_name=None, rp_traits=None
+    )
+    second.sync()
+    assert list(second.tree) == [renamed]
+    assert second.host.deployable(id_).rp_name == renamed
+
+
+def test_two_hosts_that_were_given_one_provider_part(
+    make_site: Callable[[], Site],
+) -> None:
+    first, second = make_site(), make_site()
+    name = f"ascend-{uuid.uuid4().hex[:8]}"
+    shared = providers.provider_uuid(name)
+    mine = first.host.add_card(name, rp_uuid=shared)
+    theirs = second.host.add_card(name, rp_uuid=shared)
+    first.sync()
+    before = first.tree
+    second.sync()
+    assert first.tree == before
+    assert list(second.tree) == [f"{second.host.name}_{name}"]
+    assert first.host.deployable(mine).rp_uuid == shared
+    assert second.host.deployable(theirs).rp_uuid != shared
+    assert second.audit() == first.audit() == []
+
+
+def test_two_cards_of_one_name_in_one_host(site: Site) -> None:
+    name = _name(site, "same")
+    first, second = site.host.add_card(name), site.host.add_card(name)
+    assert site.sync() == {}
+    assert len(site.tree) == 2
+    assert (
+        site.host.deployable(first).rp_uuid
+        != site.host.deployable(second).rp_uuid
+    )
+
+
+def test_a_name_that_is_a_foreign_providers(site: Site) -> None:
+    name = _name(site, "a")
+    site.create_child(name, uuidutils.generate_uuid(), site.root)
+    site.host.add_card(name)
+    assert site.sync() == {}
+    assert set(site.tree) == {name, f"{site.host.name}_{name}"}
+    assert site.tree[name]["inventories"] == {}
+
+
+def test_a_tree_of_an_earlier_release_is_adopted(site: Site) -> None:
+    name = _name(site, "a")
+    rp_uuid = providers.provider_uuid(name)
+    site.create_child(name, rp_uuid, site.root)
+    function = f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_7"
+    site.set_traits(rp_uuid, "CUSTOM_X", function)
+    site.set_inventories(
+        rp_uuid, FPGA={"total": 1, "reserved": 1, "max_unit": 1}
+    )
+    consumer_before = site.generation(site.root)
+    id_ = site.host.add_card(name, rp_uuid=rp_uuid, traits=("CUSTOM_X",))
+    site.sync()
+    provider = site.tree[name]
+    assert provider["uuid"] == rp_uuid
+    # It never remembered what it had programmed.
+    assert provider["traits"] == {OWNER, "CUSTOM_X", function}
+    assert provider["inventories"]["FPGA"]["reserved"] == 0
+    assert site.generation(site.root) == consumer_before
+    # A renamed deployable keeps its provider, name and all.
+    site.host.change(models.Deployable, id_, name="renamed")
+    site.sync()
+    assert site.tree[name]["uuid"] == rp_uuid
+    # What is programmed now replaces what was.
+    new = f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_8"
+    site.host.add_attribute(id_, "trait1", new, "bind")
+    site.sync()
+    assert site.tree[name]["traits"] == {OWNER, "CUSTOM_X", new}
+
+
+def test_no_root_provider_is_ever_made(
+    make_site: Callable[[], Site],
+) -> None:
+    site = make_site()
+    host = cards.Host("absent-" + site.host.name)
+    host.add_card("absent-card")
+    with pytest.raises(exception.PlacementUnavailable, match="nova-compute"):
+        providers.sync_host(host.context, host.name)
+    assert "nova-compute" in host.row.sync_error
+    assert {method for method, _path in site.requests} == {"GET"}
+    found = site.peer.get("/resource_providers", name=host.name)
+    assert found["resource_providers"] == []
+
+
+def test_a_host_that_nova_registered_anew(site: Site) -> None:
+    name = _name(site, "a")
+    site.host.add_card(name)
+    site.sync()
+    rp_uuid = site.tree[name]["uuid"]
+    site.peer.client.delete(f"/resource_providers/{rp_uuid}")
+    site.peer.client.delete(f"/resource_providers/{site.root}")
+    site.root = site.peer.create_provider(site.host.name)
+    site.sync()
+    assert site.tree[name]["uuid"] == rp_uuid
+    assert site.tree[name]["parent"] == site.root
+
+
+# -- what goes wrong
+
+
+def test_somebody_writes_at_the_same_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name, 2)
+    site.sync()
+    rp_uuid = site.tree[name]["uuid"]
+    put = client.Client.put_inventories
+    raced: list[str] = []
+
+    def racing(self: Any, *args: Any) -> int:
+        if len(raced) < 2:
+            # Allocations count as changes, too.
+            raced.append(site.allocate(rp_uuid))
+        return put(self, *args)
+
+    monkeypatch.setattr(client.Client, "put_inventories", racing)
+    site.host.change(models.Deployable, id_, num_accelerators=4)
+    assert site.sync() == {}
+    assert len(raced) == 2
+    assert site.tree[name]["inventories"]["FPGA"]["total"] == 4
+    assert site.tree[name]["usages"] == {"FPGA": 2}
+
+
+def test_a_trait_that_was_deleted_is_made_again(site: Site) -> None:
+    trait = f"CUSTOM_{uuid.uuid4().hex.upper()}"
+    id_ = site.host.add_card(_name(site, "a"), traits=(trait,))
+    site.sync()
+    # Forgotten here, so that the attribute alone brings it back.
+    rp_uuid = site.tree[_name(site, "a")]["uuid"]
+    site.set_traits(rp_uuid, OWNER)
+    site.peer.client.delete(f"/traits/{trait}")
+    site.host.change(models.Deployable, id_, num_accelerators=2)
+    assert site.sync() == {}
+    assert site.tree[_name(site, "a")]["traits"] == {OWNER, trait}
+
+
+def test_placement_is_away(site: Site) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name)
+    site.sync()
+    site.host.change(
+        models.Device, site.host.device_of(id_), status="maintaining"
+    )
+    CONF.set_override("connect_retries", 0, group="placement")
+    CONF.set_override(
+        "endpoint_override", "http://127.0.0.1:1", group="placement"
+    )
+    auth.reset()
+    for attempt in (1, 2):
+        with pytest.raises(exception.PlacementUnavailable):
+            site.sync()
+        assert site.host.row.sync_attempts == attempt
+    row = site.host.row
+    assert row.sync_done < row.sync_wanted
+    assert row.sync_owner is None
+    CONF.clear_override("endpoint_override", group="placement")
+    auth.reset()
+    # The pause ends by itself; a change ends it at once.
+    with engine.writing(site.host.context):
+        host_db.mark(site.host.context, site.host.name)
+    providers.sync_due()
+    assert site.tree[name]["inventories"]["FPGA"]["reserved"] == 1
+    assert site.host.row.sync_error is None
+
+
+def test_a_change_during_the_work_is_not_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = _name(site, "a")
+    id_ = site.host.add_card(name)
+    record = host_db.record_providers
+    changed: list[int] = []
+
+    def recording(context: Any, values: Any) -> None:
+        record(context, values)
+        if values and not changed:
+            changed.append(id_)
+            site.host.change(models.Deployable, id_, num_accelerators=7)
+
+    monkeypatch.setattr(host_db, "record_providers", recording)
+    site.sync()
+    assert changed
+    assert site.tree[name]["inventories"]["FPGA"]["total"] == 7
+    assert site.host.row.sync_done == site.host.row.sync_wanted
+
+
+def test_one_conductor_works_on_a_host_at_a_time(site: Site) -> None:
+    site.host.add_card(_name(site, "a"))
+    host_db.claim(site.host.context, site.host.name, "other", 60)
+    with pytest.raises(exception.PlacementUnavailable, match="busy"):
+        site.sync(wait=0.3)
+    # A sweep leaves it to who works on it; a dead owner's lease ends.
+    providers.sync_due()
+    assert site.tree == {}
+    done: list[Any] = []
+    waiting = threading.Thread(target=lambda: done.append(site.sync()))
+    waiting.start()
+    host_db.fail(site.host.context, site.host.name, "other", "died", 0)
+    waiting.join(30)
+    assert done == [{}]
+    assert len(site.tree) == 1
+
+
+def test_hosts_are_compared_again_after_a_while(
+    make_site: Callable[[], Site],
+) -> None:
+    sites = [make_site() for _ in range(3)]
+    for site in sites:
+        site.host.add_card(_name(site, "a"))
+    context = sites[0].host.context
+    names = [site.host.name for site in sites]
+    assert sorted(host_db.due(context, 10, 3600)) == sorted(names)
+    assert len(host_db.due(context, 2, 3600)) == 2
+    providers.sync_due()
+    assert [len(site.tree) for site in sites] == [1, 1, 1]
+    assert host_db.due(context, 10, 3600) == []
+    site = sites[0]
+    rp_uuid = site.tree[_name(site, "a")]["uuid"]
+    site.set_inventories(rp_uuid)
+    assert sorted(host_db.due(context, 10, 0)) == sorted(names)
+    assert providers.sync_many(names) is False
+    assert site.tree[_name(site, "a")]["inventories"]["FPGA"]["total"] == 1
+
+
+# -- removal
+
+
+@pytest.fixture
+def gone(site: Site) -> int:
+    """A card that has been missing for longer than the grace."""
+    id_ = site.host.add_card(_name(site, "gone"), 2)
+    site.host.add_card(_name(site, "stays"))
+    site.sync()
+    site.host.miss(id_, CONF.conductor.removal_grace + 60)
+    return id_
+
+
+def _rows(site: Site) -> dict[str, int]:
+    return {
+        table.__tablename__: site.host.count(table)
+        for table in (
+            models.Device,
+            models.ControlPathID,
+            models.Deployable,
+            models.Attribute,
+            models.AttachHandle,
+        )
+    }
+
+
+WITHOUT = {
+    "devices": 1,
+    "controlpath_ids": 1,
+    "deployables": 1,
+    "attributes": 1,
+    "attach_handles": 1,
+}
+
+
+def test_what_is_gone_is_removed(site: Site, gone: int) -> None:
+    assert site.sync() == {}
+    assert list(site.tree) == [_name(site, "stays")]
+    assert site.host.deployable(gone) is None
+    assert _rows(site) == WITHOUT
+    assert site.host.row.sync_due_at is None
+
+
+def test_what_is_gone_stays_during_the_grace(site: Site) -> None:
+    id_ = site.host.add_card(_name(site, "a"), 2)
+    site.sync()
+    site.host.miss(id_, CONF.conductor.removal_grace - 60)
+    site.sync()
+    inventory = site.tree[_name(site, "a")]["inventories"]["FPGA"]
+    assert inventory["reserved"] == 2
+    assert site.host.deployable(id_) is not None
+    # Somebody looks again by the time it may go.
+    row = site.host.row
+    assert row.sync_done == row.sync_wanted
+    assert row.sync_due_at is not None
+
+
+def test_what_is_gone_stays_while_the_host_is_silent(
+    site: Site, gone: int
+) -> None:
+    site.host.change(
+        models.Host,
+        site.host.row.id,
+        last_seen_at=site.host.deployable(gone).missing_since,
+    )
+    site.sync()
+    assert site.host.deployable(gone) is not None
+    assert _name(site, "gone") in site.tree
+
+
+def test_what_is_gone_stays_while_it_is_bound(site: Site, gone: int) -> None:
+    arq = site.host.add_arq(gone)
+    site.sync()
+    assert site.host.deployable(gone) is not None
+    assert _name(site, "gone") in site.tree
+    site.host.remove_arq(arq)
+    site.sync()
+    assert site.host.deployable(gone) is None
+    assert _name(site, "gone") not in site.tree
+
+
+def test_what_is_gone_stays_while_it_is_allocated(
+    site: Site, gone: int
+) -> None:
+    consumer = site.allocate(site.tree[_name(site, "gone")]["uuid"])
+    assert site.sync() == {}
+    assert site.host.deployable(gone) is not None
+    assert site.tree[_name(site, "gone")]["usages"] == {"FPGA": 1}
+    site.peer.deallocate(consumer)
+    site.sync()
+    assert _rows(site) == WITHOUT
+
+
+def test_what_is_gone_may_be_gone_in_placement_already(
+    site: Site, gone: int
+) -> None:
+    rp_uuid = site.tree[_name(site, "gone")]["uuid"]
+    site.peer.client.delete(f"/resource_providers/{rp_uuid}")
+    site.sync()
+    assert _rows(site) == WITHOUT
+
+
+def test_a_card_that_comes_back_while_it_is_removed(
+    site: Site, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = client.Client.delete_provider
+
+    def deleting(self: Any, rp_uuid: str) -> bool:
+        site.host.change(models.Deployable, gone, missing_since=None)
+        return delete(self, rp_uuid)
+
+    monkeypatch.setattr(client.Client, "delete_provider", deleting)
+    before = site.host.deployable(gone).rp_uuid
+    site.sync()
+    assert site.host.deployable(gone).rp_uuid == before
+    assert site.tree[_name(site, "gone")]["uuid"] == before
+
+
+def test_handles_that_are_gone_are_removed(site: Site) -> None:
+    id_ = site.host.add_card(_name(site, "a"), 3)
+    site.host.add_arq(id_)
+    since = site.host.row.last_seen_at
+    with engine.writing(site.host.context):
+        site.host.context.connection.execute(
+            sa.update(models.AttachHandle).values(missing_since=since)
+        )
+    CONF.set_override("removal_grace", 0, group="conductor")
+    site.sync()
+    # The one that is bound stays.
+    assert site.host.count(models.AttachHandle) == 1
+    CONF.clear_override("removal_grace", group="conductor")
+
+
+# -- drift: each damage is found, and repaired
+
+
+def _delete_provider(site: Site, rp_uuid: str) -> None:
+    site.peer.client.delete(f"/resource_providers/{rp_uuid}")
+
+
+def _remove_traits(site: Site, rp_uuid: str) -> None:
+    site.set_traits(rp_uuid)
+
+
+def _remove_inventory(site: Site, rp_uuid: str) -> None:
+    site.set_inventories(rp_uuid)
+
+
+def _edit_inventory(site: Site, rp_uuid: str) -> None:
+    site.set_inventories(
+        rp_uuid, FPGA={"total": 9, "reserved": 4, "max_unit": 1}
+    )
+
+
+def _oversell(site: Site, rp_uuid: str) -> None:
+    site.set_inventories(
+        rp_uuid,
+        FPGA={"total": 2, "max_unit": 2, "allocation_ratio": 16.0},
+    )
+
+
+def _rename(site: Site, rp_uuid: str) -> None:
+    site.put(
+        f"/resource_providers/{rp_uuid}",
+        name=f"renamed-{rp_uuid}",
+        parent_provider_uuid=site.root,
+    )
+
+
+def _move_aside(site: Site, rp_uuid: str) -> None:
+    parent = uuidutils.generate_uuid()
+    site.create_child(f"numa-{parent}", parent, site.root)
+    name = site.peer.get(f"/resource_providers/{rp_uuid}")["name"]
+    site.put(
+        f"/resource_providers/{rp_uuid}",
+        name=name,
+        parent_provider_uuid=parent,
+    )
+
+
+def _move_away(site: Site, rp_uuid: str) -> None:
+    other = site.peer.create_provider(f"other-{uuid.uuid4()}")
+    name = site.peer.get(f"/resource_providers/{rp_uuid}")["name"]
+    site.put(
+        f"/resource_providers/{rp_uuid}", name=name, parent_provider_uuid=other
+    )
+
+
+def _make_root(site: Site, rp_uuid: str) -> None:
+    name = site.peer.get(f"/resource_providers/{rp_uuid}")["name"]
+    site.put(
+        f"/resource_providers/{rp_uuid}", name=name, parent_provider_uuid=None
+    )
+
+
+def _forget_uuid(site: Site, rp_uuid: str) -> None:
+    _change_row(
+        site, rp_uuid=None, rp_name=None, rp_traits=None, rp_generation=None
+    )
+
+
+def _forget_written(site: Site, rp_uuid: str) -> None:
+    _change_row(site, rp_traits=None, rp_generation=None)
+
+
+def _count_more(site: Site, rp_uuid: str) -> None:
+    _change_row(site, num_accelerators=5)
+
+
+def _change_row(site: Site, **values: Any) -> None:
+    with engine.writing(site.host.context):
+        site.host.context.connection.execute(
+            sa.update(models.Deployable).values(**values)
+        )
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (_delete_provider, ["create", "traits", "inventory"]),
+        (_remove_traits, ["traits"]),
+        (_remove_inventory, ["inventory"]),
+        (_edit_inventory, ["inventory"]),
+        (_oversell, ["inventory"]),
+        (_rename, ["move"]),
+        (_move_aside, ["move"]),
+        (_move_away, ["create", "traits", "inventory"]),
+        (_make_root, ["create", "traits", "inventory"]),
+        (_forget_uuid, []),
+        (_forget_written, []),
+        (_count_more, ["inventory"]),
+    ],
+)
+@pytest.mark.parametrize("full", [True, False])
+def test_drift_is_found_and_repaired(
+    site: Site,
+    damage: Callable[[Site, str], None],
+    found: list[str],
+    full: bool,
+) -> None:
+    name = _name(site, "a")
+    site.host.add_card(name, 2, traits=("CUSTOM_X",))
+    site.sync()
+    good = site.tree[name]
+    theirs = _name(site, "theirs")
+    site.create_child(theirs, uuidutils.generate_uuid(), site.root)
+    foreign = site.tree[theirs]
+    damage(site, good["uuid"])
+    site.requests.clear()
+    assert site.audit() == found
+    assert {method for method, _path in site.requests} == {"GET"}
+    assert site.sync(full=full) == {}
+    if damage is _count_more:
+        good["inventories"]["FPGA"] |= {"total": 5, "max_unit": 5}
+    assert site.tree[name] == good
+    assert site.tree[theirs] == foreign
+    assert site.audit() == []
+
+
+def test_foreign_things_are_no_drift(site: Site) -> None:
+    name = _name(site, "a")
+    site.host.add_card(name, traits=("CUSTOM_X",))
+    site.sync()
+    rp_uuid = site.tree[name]["uuid"]
+    site.set_traits(rp_uuid, OWNER, "CUSTOM_X", "CUSTOM_THEIRS")
+    there = site.tree[name]["inventories"]["FPGA"]
+    site.set_inventories(rp_uuid, FPGA=there, VCPU={"total": 4})
+    child = _name(site, "child")
+    site.create_child(child, uuidutils.generate_uuid(), rp_uuid)
+    site.set_inventories(site.root, VCPU={"total": 64})
+    before = site.tree
+    assert site.audit() == []
+    site.sync(full=True)
+    assert site.tree == before
+
+
+def test_orphans_are_reported(site: Site) -> None:
+    site.host.add_card(_name(site, "a"))
+    site.sync()
+    marked = uuidutils.generate_uuid()
+    site.create_child(_name(site, "marked"), marked, site.root)
+    site.set_traits(marked, OWNER)
+    old = _name(site, "old")
+    site.create_child(old, providers.provider_uuid(old), site.root)
+    site.create_child(
+        _name(site, "foreign"), uuidutils.generate_uuid(), site.root
+    )
+    changes, _problems = providers.audit(site.host.context, site.host.name)
+    orphans = {change.name: change for change in changes}
+    assert set(orphans) == {old, _name(site, "marked")}
+    # Nobody deletes them without being asked to.
+    site.sync(full=True)
+    assert len(site.tree) == 4
+    site.set_inventories(marked, FPGA={"total": 1})
+    site.allocate(marked)
+    deleted = {
+        name: providers.delete_orphan(site.host.context, orphan)
+        for name, orphan in orphans.items()
+    }
+    assert deleted == {old: True, _name(site, "marked"): False}
