@@ -4,6 +4,7 @@ from typing import Any
 
 from oslo_context import context as oslo_context
 from oslo_db.sqlalchemy import enginefacade
+import sqlalchemy as sa
 
 from cyborg.common import policy
 
@@ -17,6 +18,9 @@ class RequestContext(oslo_context.RequestContext):
     """
 
     FROM_DICT_EXTRA_KEYS = ["is_service_request"]
+
+    # Set by enginefacade while a transaction of this context is open.
+    connection: sa.Connection
 
     def __init__(
         self, *, is_service_request: bool = False, **kwargs: Any

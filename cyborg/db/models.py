@@ -6,6 +6,8 @@ written out, new enumeration labels go to the end, and columns are only added.
 
 import datetime
 from typing import Any
+from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from oslo_db.sqlalchemy import models as oslo_models
 import sqlalchemy as sa
@@ -21,6 +23,9 @@ class Base(
     """Every table has id, created_at and updated_at (UTC, seconds)."""
 
     type_annotation_map = {str: sa.String(255), datetime.datetime: sa.DateTime}
+
+    if TYPE_CHECKING:
+        __table__: ClassVar[sa.Table]
 
     id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
 

@@ -1,7 +1,6 @@
 """An accelerator request, and the part of it that only Cyborg sees."""
 
 from typing import Any
-from typing import ClassVar
 
 from oslo_utils import versionutils
 from oslo_versionedobjects import fields
@@ -29,7 +28,7 @@ class ARQ(base.CyborgObject):
     """
 
     VERSION = "1.1"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
         "state": fields.EnumField(valid_values=_WIRE_STATES),
@@ -51,7 +50,7 @@ class ExtARQ(base.CyborgObject):
 
     # 1.1: deployable_uuid; 1.2: deployable_id
     VERSION = "1.2"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "arq": fields.ObjectField("ARQ"),
         "substate": fields.StringField(),
         "deployable_uuid": fields.UUIDField(nullable=True),

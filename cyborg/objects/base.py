@@ -24,7 +24,7 @@ class CyborgObject(base.VersionedObject):
     # What a field reads as until it is set: peers may leave any field out.
     DEFAULTS: ClassVar[dict[str, Any]] = {}
 
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "created_at": ovo_fields.DateTimeField(nullable=True),
         "updated_at": ovo_fields.DateTimeField(nullable=True),
     }

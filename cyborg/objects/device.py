@@ -1,7 +1,6 @@
 """A card and its parts, as stored."""
 
 from typing import Any
-from typing import ClassVar
 
 from oslo_versionedobjects import fields
 
@@ -19,7 +18,7 @@ class Device(base.CyborgObject):
 
     # 1.2: status; 1.3: type may be PMEM
     VERSION = "1.3"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
         "type": fields.EnumField(valid_values=_values(constants.DeviceType)),
@@ -40,7 +39,7 @@ class Deployable(base.CyborgObject):
     """The part of a device Placement counts."""
 
     VERSION = "1.1"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
         "parent_id": fields.IntegerField(nullable=True),
@@ -59,7 +58,7 @@ class Attribute(base.CyborgObject):
     """A key and value on a deployable."""
 
     VERSION = "1.0"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
         "deployable_id": fields.IntegerField(),
@@ -74,7 +73,7 @@ class ControlpathID(base.CyborgObject):
 
     # 1.2: cpid_type may be PMEM
     VERSION = "1.2"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
         "device_id": fields.IntegerField(),
@@ -91,7 +90,7 @@ class AttachHandle(base.CyborgObject):
 
     # 1.1: attach_type may be PMEM
     VERSION = "1.1"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
         "deployable_id": fields.IntegerField(),

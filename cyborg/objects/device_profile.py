@@ -1,7 +1,6 @@
 """A named request for accelerators."""
 
 from typing import Any
-from typing import ClassVar
 
 from oslo_utils import versionutils
 from oslo_versionedobjects import fields
@@ -16,7 +15,7 @@ class DeviceProfile(base.CyborgObject):
 
     # 1.1: description
     VERSION = "1.1"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "id": fields.IntegerField(),
         "uuid": fields.StringField(),
         "name": fields.StringField(),

@@ -33,7 +33,7 @@ class DriverControlPathID(DriverObject):
     """
 
     VERSION = "1.0"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "cpid_type": fields.StringField(),
         "cpid_info": fields.StringField(),
     }
@@ -48,7 +48,7 @@ class DriverAttachHandle(DriverObject):
 
     VERSION = "1.0"
     DEFAULTS: ClassVar[dict[str, Any]] = {"in_use": False}
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "attach_type": fields.StringField(),
         "attach_info": fields.StringField(),
         "in_use": fields.BooleanField(default=False),
@@ -60,7 +60,7 @@ class DriverAttribute(DriverObject):
     """A key and value: ``rc`` (exactly one), ``trait0``, ``trait1`` ..."""
 
     VERSION = "1.0"
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "key": fields.StringField(),
         "value": fields.StringField(),
     }
@@ -76,7 +76,7 @@ class DriverDeployable(DriverObject):
         "attach_handle_list": [],
         "driver_name": None,
     }
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "name": fields.StringField(),
         "num_accelerators": fields.IntegerField(),
         "attribute_list": fields.ListOfObjectsField(
@@ -101,7 +101,7 @@ class DriverDevice(DriverObject):
         "deployable_list": [],
         "stub": False,
     }
-    fields: ClassVar[dict[str, Any]] = {
+    fields = {
         "vendor": fields.StringField(),
         "model": fields.StringField(),
         "type": fields.EnumField(
