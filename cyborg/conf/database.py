@@ -5,7 +5,7 @@ from oslo_db import options as db_options
 
 DEFAULT_CONNECTION = "sqlite:///$state_path/cyborg.sqlite"
 
-OPTS = [
+OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "mysql_engine",
         default="InnoDB",

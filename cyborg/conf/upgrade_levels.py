@@ -9,7 +9,7 @@ Highest RPC version to speak to %ss while they are being upgraded: ``1.0`` or
 ``1.1``. ``auto`` takes the lowest that the running ones have reported.
 """
 
-OPTS = [
+OPTS: list[cfg.Opt] = [
     cfg.StrOpt("conductor", default="auto", help=_HELP % "conductor"),
     cfg.StrOpt("agent", default="auto", help=_HELP % "agent"),
 ]
