@@ -1,0 +1,238 @@
+"""Reports on every engine: what is stored, kept, marked and counted."""
+
+from concurrent import futures
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from cyborg.common import exception
+from cyborg.conductor import inventory as inventory_cases
+from cyborg.conductor import manager
+from cyborg.db import models
+from cyborg.objects import report
+from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures.inventory import HOST
+
+
+def _report(
+    store: inventory.Store,
+    devices: list[report.DriverDevice],
+    drivers: list[dict] | None = None,
+    digest: str | None = None,
+) -> bool:
+    if drivers is None:
+        drivers = inventory.driver_entry(*devices)
+    return inventory_cases.report_data(
+        store.context,
+        HOST,
+        devices,
+        HOST,
+        "1.1",
+        digest or uuid.uuid4().hex,
+        drivers,
+    )
+
+
+def test_a_report_is_stored_and_marks_the_host(store: inventory.Store) -> None:
+    assert _report(store, [inventory.device()])
+    (device,) = store.rows(models.Device)
+    assert (device.hostname, device.driver, device.status) == (
+        HOST,
+        "fake_driver",
+        "enabled",
+    )
+    (deployable,) = store.rows(models.Deployable)
+    assert deployable.num_accelerators == 16
+    assert len(store.rows(models.AttachHandle)) == 16
+    assert {
+        (row.key, row.value, row.origin) for row in store.rows(models.Attribute)
+    } == {
+        ("rc", "FPGA", "driver"),
+        ("trait0", "CUSTOM_FAKE_DEVICE", "driver"),
+    }
+    (host,) = store.rows(models.Host)
+    assert host.sync_wanted == 1
+    assert host.sync_due_at is not None
+
+
+def test_the_same_report_changes_nothing(store: inventory.Store) -> None:
+    _report(store, [inventory.device()], digest="one")
+    before = [store.rows(table) for table in _TABLES]
+    # Known by its digest, and, with another one, by what it says.
+    assert not _report(store, [inventory.device()], digest="one")
+    assert not _report(store, [inventory.device()], digest="two")
+    assert [store.rows(table) for table in _TABLES] == before
+
+
+_TABLES = (
+    models.Device,
+    models.Deployable,
+    models.Attribute,
+    models.AttachHandle,
+    models.ControlPathID,
+)
+
+
+def test_changes_keep_uuids_status_and_handles(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    store.bind(store.arqs(1), rp_uuid)
+    store.execute(
+        sa.update(models.Device.__table__).values(status="maintaining")
+    )
+    old = store.rows(models.Device)[0], store.rows(models.Deployable)[0]
+    changed = inventory.device()
+    changed.model = "another"
+    changed.deployable_list[0].name = "cn1_renamed"
+    changed.deployable_list[0].attribute_list[1].value = "CUSTOM_OTHER"
+    assert _report(store, [changed])
+    (device,) = store.rows(models.Device)
+    (deployable,) = store.rows(models.Deployable)
+    assert (device.uuid, device.status) == (old[0].uuid, "maintaining")
+    assert device.model == "another"
+    # The same handles on the same device: the same deployable.
+    assert (deployable.uuid, deployable.rp_uuid) == (old[1].uuid, rp_uuid)
+    assert deployable.name == "cn1_renamed"
+    assert store.in_use() == 1
+    values = {row.value for row in store.rows(models.Attribute)}
+    assert values == {"FPGA", "CUSTOM_OTHER"}
+
+
+def test_what_is_gone_is_marked_and_what_is_back_unmarked(
+    store: inventory.Store,
+) -> None:
+    first, second = inventory.device(), inventory.device("Other", bus="0d")
+    _report(store, [first, second])
+    assert _report(store, [first])
+    marks = {row.id: row.missing_since for row in store.rows(models.Device)}
+    assert marks[1] is None
+    assert marks[2] is not None
+    assert store.rows(models.Deployable)[1].missing_since is not None
+    assert _report(store, [first, second])
+    assert not any(row.missing_since for row in store.rows(models.Device))
+    assert not any(row.missing_since for row in store.rows(models.Deployable))
+
+
+def test_handles_that_are_gone_are_given_to_nobody(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=2))
+    _report(store, [inventory.device(handles=1)])
+    store.bind(store.arqs(1), rp_uuid)
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(1), rp_uuid)
+
+
+def test_a_driver_that_failed_loses_nothing(store: inventory.Store) -> None:
+    device = inventory.device()
+    _report(store, [device])
+    failed = inventory.driver_entry()
+    failed[0] |= {"complete": False, "error": "no bus"}
+    assert not _report(store, [], failed)
+    assert store.rows(models.Device)[0].missing_since is None
+    # Another driver's report says nothing about this one's devices either.
+    other = inventory.device("Other", bus="0d")
+    entries = failed + [
+        inventory.driver_entry(other)[0] | {"name": "pci_driver"}
+    ]
+    assert _report(store, [other], entries)
+    assert store.rows(models.Device)[0].missing_since is None
+    # No longer enabled: its devices go.
+    assert _report(store, [other], entries[1:])
+    assert store.rows(models.Device)[0].missing_since is not None
+
+
+def test_a_stub_leaves_its_records_alone(store: inventory.Store) -> None:
+    _report(store, [inventory.device()])
+    stub = inventory.device(handles=1)
+    stub.stub = True
+    stub.model = "unknown"
+    assert not _report(store, [stub])
+    assert store.rows(models.Device)[0].model == "miss model info"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_one_bad_device_does_not_block_the_others(
+    store: inventory.Store,
+) -> None:
+    bad = inventory.device("Bad", bus="0e")
+    bad.deployable_list[0].attribute_list = []
+    good = inventory.device()
+    _report(store, [bad, good])
+    (device,) = store.rows(models.Device)
+    assert device.model == "miss model info"
+    (host,) = store.rows(models.Host)
+    assert "0 attributes 'rc'" in host.drivers
+
+
+def test_attributes_of_users_outlive_reports(store: inventory.Store) -> None:
+    _report(store, [inventory.device()])
+    (deployable,) = store.rows(models.Deployable)
+    store.conductor.attributes_create(
+        store.context,
+        deployable.uuid,
+        [{"key": "trait9", "value": "CUSTOM_MINE"}],
+    )
+    changed = inventory.device()
+    changed.deployable_list[0].attribute_list[1].value = "CUSTOM_OTHER"
+    _report(store, [changed])
+    values = {row.value for row in store.rows(models.Attribute)}
+    assert values == {"FPGA", "CUSTOM_OTHER", "CUSTOM_MINE"}
+
+
+def test_two_reports_of_one_host_at_once(store: inventory.Store) -> None:
+    devices = [inventory.device(f"D{n}", bus=f"{n:02x}") for n in range(6)]
+    with futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: _report(store, devices), range(8)))
+    assert len(store.rows(models.Device)) == 6
+    assert len(store.rows(models.ControlPathID)) == 6
+    assert len(store.rows(models.AttachHandle)) == 96
+    assert len(store.rows(models.Host)) == 1
+
+
+def test_an_agent_of_the_last_release_reports(store: inventory.Store) -> None:
+    conductor = manager.ConductorManager()
+    conductor.report_data(store.context, HOST, [inventory.device()])
+    (host,) = store.rows(models.Host)
+    assert (host.rpc_version, host.rpc_host, host.drivers) == (
+        "1.0",
+        None,
+        None,
+    )
+    with inventory.counted() as statements:
+        conductor.report_data(store.context, HOST, [inventory.device()])
+    assert len(statements) == 2
+
+
+def test_statements_depend_on_tables_not_on_devices(
+    store: inventory.Store,
+) -> None:
+    def cost(count: int, start: int) -> int:
+        devices = [
+            inventory.device(f"D{n}", bus=f"{n:02x}")
+            for n in range(start, start + count)
+        ]
+        entry = inventory.driver_entry(*devices)
+        entry[0]["complete"] = False
+        with inventory.counted() as statements:
+            _report(store, devices, entry)
+        return len(statements)
+
+    cost(1, 0)
+    assert cost(1, 1) == cost(8, 2) <= 20
+
+
+def test_a_heartbeat_is_one_statement(store: inventory.Store) -> None:
+    conductor = manager.ConductorManager()
+    _report(store, [inventory.device()], digest="known")
+    with inventory.counted() as statements:
+        answer = conductor.report_heartbeat(
+            store.context, HOST, HOST, "known"
+        )
+    assert answer == {"need_full_report": False}
+    assert len(statements) == 1
+    answer = conductor.report_heartbeat(store.context, HOST, HOST, "other")
+    assert answer == {"need_full_report": True}
+    assert conductor.report_heartbeat(store.context, "new", "new", "x") == {
+        "need_full_report": True
+    }

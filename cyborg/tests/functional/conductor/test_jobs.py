@@ -1,0 +1,397 @@
+"""Work on hosts: bind, program and clean up, through failure and takeover."""
+
+from collections.abc import Iterator
+import contextlib
+import json
+import time
+import uuid
+
+from oslo_config import cfg
+import pytest
+import sqlalchemy as sa
+
+from cyborg.clients import glance
+from cyborg.common import exception
+from cyborg.conductor import binding
+from cyborg.conductor import host_work
+from cyborg.conductor import jobs
+from cyborg.conductor import programming
+from cyborg.db import job as job_db
+from cyborg.db import models
+from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures.inventory import HOST
+from cyborg.tests.fixtures.inventory import PROJECT
+
+CONF = cfg.CONF
+IMAGE = "11111111-1111-4111-8111-111111111111"
+OTHER_IMAGE = "22222222-2222-4222-8222-222222222222"
+
+
+class Agent:
+    """The far end of RPC: what was asked of it, and what it answers."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.errors: list[Exception | None] = []
+        self.code = 0
+
+    def _answer(self, name: str, what: str) -> None:
+        self.calls.append((name, what))
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+
+    def prepare_handle(self, context, rpc_host, handle, timeout, version):
+        self._answer("prepare", handle["uuid"])
+
+    def cleanup_handle(self, context, rpc_host, handle, timeout, version):
+        self._answer("cleanup", handle["uuid"])
+
+    def program(
+        self, context, rpc_host, job, cpid, image, driver, timeout, version
+    ):
+        self._answer("program", image["id"])
+        return {"code": self.code, "detail": "the card said no"}
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    """An agent, and a Glance that has two images."""
+
+    def get_image(image_id: str, request_id: str | None = None) -> dict:
+        if image_id not in (IMAGE, OTHER_IMAGE):
+            raise exception.ImageNotFound(image=image_id)
+        return {
+            "id": image_id,
+            "status": "active",
+            "size": 3,
+            "checksum": "x",
+            "accel:function_id": f"fn-{image_id[:1]}",
+        }
+
+    def find_images(request_id: str | None = None, **wanted: str) -> list:
+        return [
+            image
+            for image in map(get_image, (IMAGE, OTHER_IMAGE))
+            if all(image.get(key) == value for key, value in wanted.items())
+        ]
+
+    monkeypatch.setattr(glance, "get_image", get_image)
+    monkeypatch.setattr(glance, "find_images", find_images)
+    yield Agent()
+
+
+def _run_due(store: inventory.Store, agent: Agent) -> None:
+    """Do the jobs that are due, as a conductor would."""
+    for uuid_ in job_db.due(store.context, 100):
+        job = job_db.claim(store.context, uuid_, "me", 30)
+        assert job is not None
+        with contextlib.suppress(host_work.Cancelled):
+            try:
+                host_work.do(store.context, job, agent)
+            except host_work.TryLater as error:
+                job_db.postpone(
+                    store.context, uuid_, "me", error.delay or 0, str(error)
+                )
+
+
+def _mdev(store: inventory.Store, handles: int = 1) -> str:
+    (rp_uuid,) = store.report(
+        inventory.device(handles=handles, attach_type="MDEV", kind="GPU")
+    )
+    return rp_uuid
+
+
+def _events(store: inventory.Store) -> list[str]:
+    return [row.status for row in store.rows(models.Notification)]
+
+
+def test_an_mdev_is_made_then_bound_and_removed(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    arqs = store.arqs(1)
+    instance = store.bind(arqs, rp_uuid)
+    _run_due(store, agent)
+    assert store.states() == ["Bound"]
+    assert _events(store) == ["completed"]
+    assert store.rows(models.Job) == []
+    store.delete(instance=instance)
+    assert store.states() == ["Deleting"]
+    assert store.rows(models.BoundInstance) == []
+    _run_due(store, agent)
+    assert store.rows(models.ARQ) == []
+    assert store.in_use() == 0
+    (handle,) = store.rows(models.AttachHandle)
+    assert agent.calls == [("prepare", handle.uuid), ("cleanup", handle.uuid)]
+
+
+def test_an_agent_that_is_away_is_asked_again(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    store.bind(store.arqs(1), rp_uuid)
+    agent.errors = [exception.AgentNotResponding(host=HOST)]
+    _run_due(store, agent)
+    assert store.states() == ["BindStarted"]
+    _run_due(store, agent)
+    assert store.states() == ["Bound"]
+
+
+def test_a_refused_bind_fails_and_frees_its_handle(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    store.bind(store.arqs(1), rp_uuid)
+    agent.errors = [exception.DriverError(reason="no such type")]
+    _run_due(store, agent)
+    assert store.states() == ["BindFailed"]
+    assert _events(store) == ["failed"]
+    assert store.in_use() == 1
+    _run_due(store, agent)
+    assert store.in_use() == 0
+    assert store.rows(models.Job) == []
+
+
+def test_a_bind_past_its_deadline_fails(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    store.bind(store.arqs(1), rp_uuid)
+    store.execute(
+        sa.update(models.Job.__table__).values(
+            deadline_at=models.Job.__table__.c.created_at
+        )
+    )
+    time.sleep(1.1)
+    _run_due(store, agent)
+    assert store.states() == ["BindFailed"]
+    assert agent.calls == []
+
+
+def test_a_cancelled_bind_is_undone(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    arqs = store.arqs(1)
+    store.bind(arqs, rp_uuid)
+    (uuid_,) = job_db.due(store.context, 1)
+    job = job_db.claim(store.context, uuid_, "me", 30)
+    store.delete(arqs)
+    with pytest.raises(host_work.Cancelled):
+        host_work.do(store.context, job, agent)
+    assert store.states() == ["Deleting"]
+    _run_due(store, agent)
+    assert store.rows(models.ARQ) == []
+    assert store.in_use() == 0
+    assert _events(store) == []
+
+
+def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    arqs = store.arqs(1)
+    store.bind(arqs, rp_uuid)
+    _run_due(store, agent)
+    binding.unbind(store.context, arqs, PROJECT)
+    with pytest.raises(exception.HandleBeingCleaned):
+        store.bind(arqs, rp_uuid)
+    agent.errors = [
+        exception.DriverError(reason="busy") for _ in range(host_work.REFUSALS)
+    ]
+    for _ in range(host_work.REFUSALS):
+        store.execute(
+            sa.update(models.Job.__table__).values(
+                lease_expires_at=models.Job.__table__.c.created_at
+            )
+        )
+        _run_due(store, agent)
+    assert store.states() == ["UnbindFailed"]
+    assert store.in_use() == 1
+    (job,) = store.rows(models.Job)
+    assert job.last_error == "busy"
+    # Asking again starts again.
+    store.delete(arqs)
+    _run_due(store, agent)
+    assert store.rows(models.ARQ) == []
+    assert store.in_use() == 0
+
+
+def test_two_conductors_do_a_job_once(store: inventory.Store) -> None:
+    store.bind(store.arqs(1), _mdev(store))
+    (uuid_,) = job_db.due(store.context, 1)
+    assert job_db.claim(store.context, uuid_, "one", 30) is not None
+    assert job_db.claim(store.context, uuid_, "two", 30) is None
+    assert job_db.due(store.context, 1) == []
+    # Its lease runs out; the other one takes over and the first has lost.
+    store.execute(
+        sa.update(models.Job.__table__).values(
+            lease_expires_at=models.Job.__table__.c.created_at
+        )
+    )
+    assert job_db.claim(store.context, uuid_, "two", 30) is not None
+    assert not job_db.advance(store.context, uuid_, "one", "Preparing")
+
+
+# -- programming
+
+
+def _fpga(store: inventory.Store, handles: int = 2) -> str:
+    (rp_uuid,) = store.report(inventory.device(handles=handles))
+    return rp_uuid
+
+
+def test_a_bitstream_is_loaded_once(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    assert store.states() == ["BindStarted"]
+    _run_due(store, agent)
+    assert store.states() == ["Bound"]
+    (deployable,) = store.rows(models.Deployable)
+    assert deployable.bitstream_id == IMAGE
+    traits = {
+        row.value
+        for row in store.rows(models.Attribute)
+        if row.origin == "bind"
+    }
+    assert traits == {"CUSTOM_FPGA_FUNCTION_ID_FAKE_FN_1"}
+    # Loaded already: bound at once, by image or by function.
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    assert store.states() == ["Bound", "Bound"]
+    assert agent.calls == [("program", IMAGE)]
+
+
+def test_two_binds_of_one_image_load_it_once(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:function_id": "fn-1"})
+    for _ in range(2):
+        store.bind(store.arqs(profile=profile), rp_uuid)
+    _run_due(store, agent)
+    assert store.states() == ["Bound", "Bound"]
+    assert agent.calls == [("program", IMAGE)]
+
+
+def test_a_card_in_use_is_not_programmed(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    plain = store.arqs(1)
+    store.bind(plain, rp_uuid)
+    one = store.arqs(profile=store.profile(1, **{"accel:bitstream_id": IMAGE}))
+    with pytest.raises(exception.OtherImageInUse):
+        store.bind(one, rp_uuid)
+    store.delete(plain)
+    store.bind(one, rp_uuid)
+    other = store.arqs(
+        profile=store.profile(1, **{"accel:bitstream_id": OTHER_IMAGE})
+    )
+    with pytest.raises(exception.OtherImageInUse):
+        store.bind(other, rp_uuid)
+    with pytest.raises(exception.OtherImageInUse):
+        store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    with pytest.raises(exception.OtherImageInUse):
+        store.bind(other, rp_uuid)
+
+
+def test_programming_that_fails_is_no_success(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    agent.code = 1
+    _run_due(store, agent)
+    _run_due(store, agent)
+    assert store.states() == ["BindFailed"]
+    assert _events(store) == ["failed"]
+    assert store.in_use() == 0
+    assert store.rows(models.Deployable)[0].bitstream_id is None
+
+
+def test_an_image_that_is_not_there_fails_the_bind(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:function_id": "unknown"})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    _run_due(store, agent)
+    assert store.states() == ["BindFailed"]
+    assert agent.calls == []
+
+
+def test_both_image_ids_can_never_bind(store: inventory.Store) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(
+        1, **{"accel:bitstream_id": IMAGE, "accel:function_id": "fn-1"}
+    )
+    with pytest.raises(exception.Invalid, match="accel:function_id"):
+        store.bind(store.arqs(profile=profile), rp_uuid)
+    assert store.states() == ["Initial"]
+
+
+def test_an_administrator_programs(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    with pytest.raises(exception.ImageNotFound):
+        programming.program(store.context, deployable.uuid, str(uuid.uuid4()))
+    job = programming.program(store.context, deployable.uuid, IMAGE)
+    with pytest.raises(exception.DeployableInUse):
+        programming.program(store.context, deployable.uuid, IMAGE)
+    with pytest.raises(exception.DeployableInUse):
+        store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    programming.wait(store.context, deployable.uuid, job)
+    assert store.rows(models.Deployable)[0].bitstream_id == IMAGE
+    # Its result stays until the next one.
+    assert [row.step for row in store.rows(models.Job)] == ["done"]
+    agent.code = 1
+    job = programming.program(store.context, deployable.uuid, OTHER_IMAGE)
+    _run_due(store, agent)
+    with pytest.raises(exception.ProgrammingFailed, match="the card said no"):
+        programming.wait(store.context, deployable.uuid, job)
+    assert [row.step for row in store.rows(models.Job)] == ["failed"]
+    store.bind(store.arqs(1), rp_uuid)
+    with pytest.raises(exception.DeployableInUse):
+        programming.program(store.context, deployable.uuid, IMAGE)
+
+
+def test_work_for_a_silent_host_is_refused(store: inventory.Store) -> None:
+    rp_uuid = _mdev(store)
+    store.execute(
+        sa.update(models.Host.__table__).values(
+            last_seen_at=sa.text("'2020-01-01 00:00:00'")
+        )
+    )
+    with pytest.raises(exception.AgentDown):
+        store.bind(store.arqs(1), rp_uuid)
+    assert store.in_use() == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_runner_works_in_threads_until_all_is_done(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store, handles=8)
+    for _ in range(8):
+        store.bind(store.arqs(1), rp_uuid)
+    done = []
+    runner = jobs.JobRunner(agent, lambda: done.append(1))
+    runner.start()
+    runner.wake()
+    end = time.monotonic() + 20
+    while "BindStarted" in store.states() and time.monotonic() < end:
+        time.sleep(0.05)
+    runner.stop()
+    assert store.states() == ["Bound"] * 8
+    assert len(done) >= 8
+    payloads = [json.loads(row.payload) for row in store.rows(models.Job)]
+    assert payloads == []
