@@ -21,8 +21,9 @@ def root(tmp_path):
         hwmon/hwmon3/temp1_input = 41000
         hwmon/hwmon12/temp1_input = 42000
         hwmon/other/temp1_input = 43000
+        [sys/bus/pci/devices]
+        0000:3b:00.0 -> ../../../devices/pci0000:3b/0000:3b:00.0
         []
-        sys/bus/pci/devices/0000:3b:00.0 -> ../../../devices/pci0000:3b/0000:3b:00.0
         sys/bus/pci/drivers/nvidia/
         absolute -> /sys/bus/pci/devices/0000:3b:00.0
         outside -> ../../../../../../../../etc/hostname
