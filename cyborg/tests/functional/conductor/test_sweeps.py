@@ -1,0 +1,175 @@
+"""Repair: what was left over is found, and only that is freed."""
+
+from collections.abc import Iterator
+
+from oslo_config import cfg
+from oslo_config import fixture as config_fixture
+import pytest
+import sqlalchemy as sa
+
+from cyborg.clients import nova
+from cyborg.clients import placement
+from cyborg.common import exception
+from cyborg.conductor import sweeps
+from cyborg.db import models
+from cyborg.tests.fixtures import inventory
+
+CONF = cfg.CONF
+ARQS = models.ARQ.__table__
+HANDLES = models.AttachHandle.__table__
+LONG_AGO = sa.text("'2020-01-01 00:00:00'")
+
+
+class Peers:
+    """Which servers Nova knows, and which have allocations."""
+
+    def __init__(self) -> None:
+        self.servers: set[str] = set()
+        self.allocated: set[str] = set()
+
+    def get_server(self, uuid: str, request_id: str | None = None) -> dict:
+        if uuid not in self.servers:
+            raise exception.ServerNotFound(uuid=uuid)
+        return {"id": uuid}
+
+    def consumer_allocations(self, _client: object, uuid: str) -> dict:
+        return {"provider": {}} if uuid in self.allocated else {}
+
+
+@pytest.fixture
+def peers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peers]:
+    found = Peers()
+    monkeypatch.setattr(nova, "get_server", found.get_server)
+    monkeypatch.setattr(placement.Client, "__init__", lambda self: None)
+    monkeypatch.setattr(
+        placement.Client,
+        "consumer_allocations",
+        lambda client, uuid: found.consumer_allocations(client, uuid),
+    )
+    yield found
+
+
+@pytest.fixture
+def config() -> Iterator[config_fixture.Config]:
+    with config_fixture.Config(CONF) as fixture:
+        yield fixture
+
+
+def _bound(store: inventory.Store) -> str:
+    rows = store.rows(models.Deployable)
+    rp_uuid = rows[0].rp_uuid if rows else None
+    if rp_uuid is None:
+        (rp_uuid,) = store.report(inventory.device())
+    return store.bind(store.arqs(1), rp_uuid)
+
+
+def test_a_server_gone_for_long_frees_its_arqs(
+    store: inventory.Store, peers: Peers, config: config_fixture.Config
+) -> None:
+    gone, known, allocated = (_bound(store) for _ in range(3))
+    peers.servers.add(known)
+    peers.allocated.add(allocated)
+    sweeper = sweeps.Sweeper()
+    sweeper.run(store.context)
+    # Seen once: marked. It goes when it is still so after the grace.
+    assert store.in_use() == 3
+    marked = {
+        row.instance_uuid
+        for row in store.rows(models.ARQ)
+        if row.substate.startswith("Orphan@")
+    }
+    assert marked == {gone}
+    sweeper.run(store.context)
+    assert store.in_use() == 3
+    config.config(group="conductor", orphan_grace=0)
+    sweeper.run(store.context)
+    assert {row.instance_uuid for row in store.rows(models.ARQ)} == {
+        known,
+        allocated,
+    }
+    assert store.in_use() == 2
+
+
+def test_a_server_that_turns_up_loses_its_mark(
+    store: inventory.Store, peers: Peers
+) -> None:
+    instance = _bound(store)
+    sweeps.check_instances(store.context, [instance])
+    peers.servers.add(instance)
+    sweeps.check_instances(store.context, [instance])
+    assert [row.substate for row in store.rows(models.ARQ)] == ["Initial"]
+
+
+def test_reporting_only_frees_nothing(
+    store: inventory.Store, peers: Peers, config: config_fixture.Config
+) -> None:
+    config.config(
+        group="conductor", orphan_grace=0, orphan_action="report"
+    )
+    instance = _bound(store)
+    for _ in range(2):
+        sweeps.check_instances(store.context, [instance])
+    store.arqs(1)
+    store.execute(sa.update(ARQS).values(created_at=LONG_AGO))
+    sweeps.delete_never_bound(store.context)
+    assert sorted(store.states()) == ["Bound", "Initial"]
+
+
+def test_arqs_never_bound_go_after_their_time(
+    store: inventory.Store, peers: Peers
+) -> None:
+    instance = _bound(store)
+    peers.servers.add(instance)
+    store.arqs(2)
+    sweeps.delete_never_bound(store.context)
+    assert sorted(store.states()) == ["Bound", "Initial", "Initial"]
+    store.execute(sa.update(ARQS).values(created_at=LONG_AGO))
+    sweeps.delete_never_bound(store.context)
+    assert store.states() == ["Bound"]
+
+
+def test_a_bind_without_its_job_fails(
+    store: inventory.Store, peers: Peers
+) -> None:
+    _bound(store)
+    store.execute(
+        sa.update(ARQS).values(state="BindStarted", updated_at=LONG_AGO)
+    )
+    store.execute(sa.delete(models.Notification.__table__))
+    sweeps.resume_stuck(store.context)
+    assert store.states() == ["BindFailed"]
+    assert [row.kind for row in store.rows(models.Job)] == ["cleanup"]
+    assert [row.status for row in store.rows(models.Notification)] == [
+        "failed"
+    ]
+
+
+def test_a_delete_that_was_left_half_way_goes_on(
+    store: inventory.Store, peers: Peers
+) -> None:
+    _bound(store)
+    store.execute(
+        sa.update(ARQS).values(
+            state="Deleting", instance_uuid=None, updated_at=LONG_AGO
+        )
+    )
+    sweeps.resume_stuck(store.context)
+    assert [row.kind for row in store.rows(models.Job)] == ["cleanup"]
+
+
+def test_handles_nobody_owns_are_freed(
+    store: inventory.Store, peers: Peers
+) -> None:
+    _bound(store)
+    store.execute(
+        sa.update(HANDLES)
+        .where(HANDLES.c.id.in_([5, 6]))
+        .values(in_use=True, updated_at=LONG_AGO)
+    )
+    store.execute(
+        sa.update(HANDLES).where(HANDLES.c.id == 7).values(in_use=True)
+    )
+    sweeps.free_leaked_handles(store.context)
+    in_use = [row.id for row in store.rows(models.AttachHandle) if row.in_use]
+    assert len(in_use) == 2
+    assert 7 in in_use
