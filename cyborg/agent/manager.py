@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import functools
 import threading
 import time
 from typing import Any
+from typing import ParamSpec
+from typing import TypeVar
 
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -30,8 +33,9 @@ from cyborg.conductor import rpcapi as conductor_rpcapi
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
-# Seconds that stop() waits for a thread; a driver may hang on hardware.
-PATIENCE = 10
+# Seconds that stop() waits for its threads: a driver may hang on hardware,
+# and a call of a conductor that is away takes its time.
+PATIENCE = 5
 
 # What an image can have wrong; programming answers 3 for these.
 IMAGE_ERRORS = (
@@ -41,11 +45,18 @@ IMAGE_ERRORS = (
     exception.ImageUnacceptable,
     exception.GlanceConnectionFailed,
 )
+P = ParamSpec("P")
+R = TypeVar("R")
+
 DONE, FAILED, NO_TARGET, NO_IMAGE = range(4)
 
-declares = messaging.expected_exceptions(
-    exception.CyborgException, LookupError
-)
+
+def declares(method: Callable[P, R]) -> Callable[P, R]:
+    """Let what a caller may expect go wrong pass without a traceback."""
+    expected = messaging.expected_exceptions(
+        exception.CyborgException, LookupError
+    )
+    return functools.wraps(method)(expected(method))
 
 
 class AgentManager:
@@ -76,6 +87,7 @@ class AgentManager:
         self._drivers: list[discovery.Enabled] | None = None
         self._ended = threading.Event()
         self._wanted = threading.Event()
+        self._recovered = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watcher: hotplug.Watcher | None = None
 
@@ -115,6 +127,7 @@ class AgentManager:
                 "[agent] enabled_drivers is empty: nothing is reported"
             )
         self._work.log_interrupted()
+        self._start("recovery", self._run_recovery)
         self._start("discovery", self._run_discovery)
         self._start("registration", self._run_registration)
         if CONF.agent.heartbeat_interval:
@@ -132,8 +145,9 @@ class AgentManager:
         self._wanted.set()
         if self._watcher is not None:
             self._watcher.stop()
+        deadline = time.monotonic() + PATIENCE
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -149,7 +163,15 @@ class AgentManager:
             self._listen(hostname)
         self._wanted.set()
 
+    def _run_recovery(self) -> None:
+        while not self._ended.is_set():
+            self._work.recover()
+            self._recovered.set()
+            self._ended.wait(CONF.periodic_interval)
+
     def _run_discovery(self) -> None:
+        # A driver that is at work on its cards cannot look at them.
+        self._recovered.wait(CONF.agent.command_timeout)
         while not self._ended.is_set():
             began = time.monotonic()
             self._wanted.clear()
@@ -168,8 +190,7 @@ class AgentManager:
             self._reporter.heartbeat()
 
     def discover_once(self) -> None:
-        """Repair, look at the hardware and report it; blocks."""
-        self._work.recover()
+        """Look at the hardware and report it; blocks."""
         found = self._discovery.run()
         self._reporter.publish(
             report.Report.of(found, self._host) if found else None

@@ -38,6 +38,8 @@ def device_key(controlpath_id: dict[str, Any]) -> str:
             actual=kind, expected=" or ".join(constants.ControlPathIDType)
         )
     info = controlpath_id["cpid_info"]
+    if {"domain", "bus", "device", "function"} <= set(info):
+        return report.pci_address(info)
     return " ".join(f"{key}={info[key]}" for key in sorted(info))
 
 

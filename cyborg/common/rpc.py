@@ -1,6 +1,9 @@
 """The message bus: one transport per process, clients and servers."""
 
+import functools
+import inspect
 import threading
+import types
 from typing import Any
 
 from oslo_config import cfg
@@ -34,6 +37,25 @@ class ContextSerializer(messaging.Serializer):
         self, context: dict[str, Any]
     ) -> cyborg_context.RequestContext:
         return cyborg_context.RequestContext.from_dict(context)
+
+
+class UseCases(messaging.RPCAccessPolicyBase):
+    """Admits a manager's use cases: what takes the caller's context first.
+
+    Starting and stopping are public methods too, and nobody else's affair.
+    """
+
+    def is_allowed(self, endpoint: Any, method: str) -> bool:
+        if method.startswith("_"):
+            return False
+        function = inspect.getattr_static(type(endpoint), method, None)
+        return inspect.isfunction(function) and _takes_context(function)
+
+
+@functools.cache
+def _takes_context(function: types.FunctionType) -> bool:
+    parameters = list(inspect.signature(function).parameters)
+    return parameters[1:2] == ["context"]
 
 
 def set_defaults() -> None:
@@ -80,5 +102,5 @@ def get_server(target: Any, endpoints: list[Any], serializer: Any) -> Any:
         endpoints,
         executor="threading",
         serializer=ContextSerializer(serializer),
-        access_policy=messaging.DefaultRPCAccessPolicy,
+        access_policy=UseCases,
     )

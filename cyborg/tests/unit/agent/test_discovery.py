@@ -136,7 +136,7 @@ def test_card_described_wrongly_becomes_a_stub(tmp_path: pathlib.Path) -> None:
     driver = conftest.ListDriver(conftest.device("0c"), good)
     found, _ = run(tmp_path, one=driver)
     bad = conftest.device("0c")
-    del bad._obj_vendor
+    delattr(bad, "_obj_vendor")
     driver.devices = [bad, good]
     (again,) = found.run()
     assert [(d["vendor"], d["stub"]) for d in again.devices] == [
@@ -150,7 +150,7 @@ def test_card_described_wrongly_from_the_start_is_left_out(
     tmp_path: pathlib.Path,
 ) -> None:
     bad = conftest.device("0c")
-    del bad._obj_vendor
+    delattr(bad, "_obj_vendor")
     _, (found,) = run(
         tmp_path, one=conftest.ListDriver(bad, conftest.device("0d"))
     )

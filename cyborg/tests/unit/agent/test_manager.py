@@ -264,7 +264,7 @@ def context() -> Any:
     return cyborg_context.get_admin_context()
 
 
-CPID = {
+CPID: dict[str, Any] = {
     "cpid_type": "PCI",
     "cpid_info": {
         "domain": "0000",
@@ -275,6 +275,14 @@ CPID = {
 }
 
 
+def mdev_handle() -> dict[str, Any]:
+    return {
+        "uuid": uuidutils.generate_uuid(),
+        "attach_type": "MDEV",
+        "attach_info": {**CPID["cpid_info"], "asked_type": "fake-1"},
+    }
+
+
 def mdevs(driver: fake_driver.FakeDriver) -> list[str]:
     return [path.name for path in driver._mdevs("0000:0c:00.0")]
 
@@ -283,11 +291,7 @@ def mdevs(driver: fake_driver.FakeDriver) -> list[str]:
 def test_handles_are_prepared_under_either_name(
     served: fake_driver.FakeDriver, context: Any, name: str
 ) -> None:
-    handle = {
-        "uuid": uuidutils.generate_uuid(),
-        "attach_type": "MDEV",
-        "attach_info": {**CPID["cpid_info"], "asked_type": "fake-1"},
-    }
+    handle = mdev_handle()
     agent = rpcapi.AgentAPI()
     agent.prepare_handle(context, name, handle, 10)
     assert mdevs(served) == [handle["uuid"]]
@@ -311,11 +315,7 @@ def test_mdevs_can_be_left_to_nova(
     served: fake_driver.FakeDriver, context: Any, config: Any
 ) -> None:
     config.config(group="gpu_devices", precreate_mdev=False)
-    handle = {
-        "uuid": uuidutils.generate_uuid(),
-        "attach_type": "MDEV",
-        "attach_info": {**CPID["cpid_info"], "asked_type": "fake-1"},
-    }
+    handle = mdev_handle()
     agent = rpcapi.AgentAPI()
     agent.prepare_handle(context, "cn1", handle, 10)
     assert mdevs(served) == []
@@ -333,11 +333,7 @@ def test_any_failure_reaches_the_conductor_as_an_error_it_knows(
         raise PermissionError("no privilege")
 
     monkeypatch.setattr(served, "create_mdev", fail)
-    handle = {
-        "uuid": uuidutils.generate_uuid(),
-        "attach_type": "MDEV",
-        "attach_info": {**CPID["cpid_info"], "asked_type": "fake-1"},
-    }
+    handle = mdev_handle()
     with pytest.raises(exception.DriverError) as error:
         rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 10)
     assert error.value.faultstring == "PermissionError: no privilege"
@@ -409,6 +405,16 @@ def test_firmware_is_updated(
         )
         assert answer["code"] == code
     assert loaded(served) == hashlib.sha256(test_images.DATA).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "method", ["stop", "init_host", "load_drivers", "discover_once", "_answer"]
+)
+def test_only_use_cases_can_be_called(
+    served: fake_driver.FakeDriver, context: Any, method: str
+) -> None:
+    with pytest.raises(messaging.NoSuchMethod):
+        call_old(context, "cn1", method)
 
 
 # -- RPC 1.0

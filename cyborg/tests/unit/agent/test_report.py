@@ -37,8 +37,13 @@ def test_order_of_a_listing_does_not_count() -> None:
     one, two = conftest.device("0c", 3), conftest.device("0d", 3)
     expected = digest(found(one, two))
     for each in (one, two):
-        each.deployable_list[0].attach_handle_list.reverse()
-        each.deployable_list[0].attribute_list.reverse()
+        (deployable,) = each.deployable_list
+        deployable.attach_handle_list = [
+            *reversed(deployable.attach_handle_list or ())
+        ]
+        deployable.attribute_list = [
+            *reversed(deployable.attribute_list or ())
+        ]
     assert digest(found(two, one)) == expected
 
 

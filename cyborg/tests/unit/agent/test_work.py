@@ -59,7 +59,8 @@ class Card(
             self.loaded.append(pathlib.Path(image_file_path).read_bytes())
         return self.result
 
-    update = program
+    def update(self, controlpath_id: dict[str, Any], image_path: str) -> bool:
+        return self.program(controlpath_id, image_path)
 
     def create_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
         self._change(self.mdevs.add, uuid)
