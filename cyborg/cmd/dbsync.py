@@ -135,6 +135,9 @@ COMMAND = cfg.SubCommandOpt("command", title="commands", handler=add_commands)
 def main(argv: list[str] | None = None) -> int:
     """Run one sub-command."""
     CONF.register_cli_opt(COMMAND)
+    # Standard output is for answers.
+    logging.register_options(CONF)
+    CONF.set_default("use_stderr", True)
     service.prepare(argv)
     try:
         return int(CONF.command.run())
