@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from oslo_middleware import request_id
 from pecan import core
 
-from cyborg.api import conductor
+from cyborg.api import conductor as api_conductor
 from cyborg.api import hooks
 from cyborg.api import pecan_cache
 from cyborg.api import request as api_request
@@ -18,6 +19,8 @@ from cyborg.api.controllers.v2 import device
 from cyborg.api.controllers.v2 import device_profile
 from cyborg.api.controllers.v2 import quota
 from cyborg.api.controllers.v2 import service
+from cyborg.api.middleware import auth_token
+from cyborg.api.middleware import errors
 from cyborg.conductor import rpcapi
 
 CONTROLLERS = (
@@ -34,7 +37,7 @@ CONTROLLERS = (
 
 
 def make_app(
-    get_conductor: Callable[[], rpcapi.ConductorAPI] = conductor.get,
+    get_conductor: Callable[[], rpcapi.ConductorAPI] = api_conductor.get,
 ) -> core.ExplicitPecan:
     """Return the application.
 
@@ -58,3 +61,20 @@ def app_factory(
 ) -> core.ExplicitPecan:
     """Return the application; paste files name this function."""
     return make_app()
+
+
+def make_application(conductor: rpcapi.ConductorAPI | None = None) -> Any:
+    """Return the application with what it needs around it, and no more.
+
+    For those that serve it in their own process, without a paste file.
+
+    :param conductor: what writes are sent to; None = as configured
+    """
+    application = make_app(
+        api_conductor.get if conductor is None else lambda: conductor
+    )
+    return request_id.RequestId(
+        errors.ErrorsMiddleware(
+            auth_token.AuthTokenMiddleware(application, {})
+        )
+    )

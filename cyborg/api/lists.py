@@ -48,7 +48,8 @@ def merge_filters(query: dict[str, list[str]]) -> dict[str, str]:
     if len(fields) != len(values):
         raise exception.Invalid(
             _(
-                "There are %(fields)d filters.field for %(values)d filters.value."
+                "filters.field is given %(fields)d times, filters.value "
+                "%(values)d times."
             )
             % {"fields": len(fields), "values": len(values)}
         )

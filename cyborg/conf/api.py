@@ -1,8 +1,9 @@
-"""Options of cyborg-api, group [api]."""
+"""Options of cyborg-api, groups [api] and [ssl]."""
 
 from oslo_config import cfg
 
 GROUP = cfg.OptGroup("api", title="cyborg-api")
+SSL_GROUP = cfg.OptGroup("ssl", title="Certificates of cyborg-api")
 
 OPTS = [
     cfg.HostAddressOpt(
@@ -68,11 +69,29 @@ Most accelerator requests that one device profile may ask for.
     ),
 ]
 
+SSL_OPTS = [
+    cfg.StrOpt(
+        "cert_file",
+        help="Certificate that cyborg-api shows, with its chain; PEM.",
+    ),
+    cfg.StrOpt("key_file", help="Private key of the certificate; PEM."),
+    cfg.StrOpt(
+        "ca_file",
+        help="""
+Certificates of the authorities that clients' certificates have to be signed
+by. Unset means that clients need none.
+""",
+    ),
+    cfg.StrOpt("ciphers", help="Ciphers to offer, as OpenSSL names them."),
+]
+
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_group(GROUP)
     conf.register_opts(OPTS, group=GROUP)
+    conf.register_group(SSL_GROUP)
+    conf.register_opts(SSL_OPTS, group=SSL_GROUP)
 
 
 def list_opts() -> dict[str, list[cfg.Opt]]:
-    return {GROUP.name: OPTS}
+    return {GROUP.name: OPTS, SSL_GROUP.name: SSL_OPTS}

@@ -1,0 +1,157 @@
+"""Authentication: Keystone's middleware, or none for trying Cyborg out."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+import ipaddress
+from typing import Any
+
+from keystonemiddleware import auth_token
+from oslo_config import cfg
+
+from cyborg.api import errors
+from cyborg.common import exception
+from cyborg.common.i18n import _
+
+CONF = cfg.CONF
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+# The version documents: clients ask for them before they have a token.
+PUBLIC_ROUTES = ("", "/v2", "/v2.json", "/accelerator", "/accelerator/v2")
+
+NOAUTH_USER = "00000000000000000000000000000001"
+NOAUTH_PROJECT = "00000000000000000000000000000002"
+# What Keystone makes of the role admin.
+NOAUTH_ROLES = "admin,manager,member,reader"
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine can be at, or reach, an address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def check_strategy() -> None:
+    """Pass if the configuration does not let strangers in.
+
+    :raises ConfigInvalid: ``noauth2`` on an address that others reach
+    """
+    if CONF.auth_strategy == "noauth2" and not is_loopback(CONF.api.host_ip):
+        raise exception.ConfigInvalid(
+            option="auth_strategy",
+            reason=_(
+                "noauth2 is for loopback addresses only, and [api] host_ip "
+                "is %s."
+            )
+            % CONF.api.host_ip,
+        )
+
+
+def _drop_identity(environ: dict[str, Any]) -> None:
+    """Remove what only authentication may say.
+
+    What else comes as X-..., a proxy's word for one, has been read by the
+    filters in front.
+    """
+    for name in [name for name in environ if name.startswith("HTTP_X_")]:
+        del environ[name]
+
+
+class NoAuth:
+    """Takes every request as an administrator's with a service token."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Any
+    ) -> Iterable[bytes]:
+        # A proxy would lend its own address to strangers.
+        proxied = "HTTP_FORWARDED" in environ or any(
+            name.startswith("HTTP_X_FORWARDED_") for name in environ
+        )
+        if proxied or not is_loopback(environ.get("REMOTE_ADDR", "")):
+            return errors.respond(
+                environ,
+                start_response,
+                403,
+                _("auth_strategy is noauth2, which is for this host only."),
+            )
+        said = {
+            "HTTP_X_ROLES": environ.get("HTTP_X_ROLES", NOAUTH_ROLES),
+            "HTTP_X_PROJECT_ID": environ.get(
+                "HTTP_X_PROJECT_ID", NOAUTH_PROJECT
+            ),
+            "HTTP_X_USER_ID": environ.get("HTTP_X_USER_ID", NOAUTH_USER),
+        }
+        _drop_identity(environ)
+        environ |= said | {
+            "HTTP_X_IDENTITY_STATUS": "Confirmed",
+            "HTTP_X_SERVICE_IDENTITY_STATUS": "Confirmed",
+            "HTTP_X_SERVICE_ROLES": ",".join(
+                CONF.keystone_authtoken.service_token_roles
+            ),
+        }
+        return self._application(environ, start_response)
+
+
+class AuthTokenMiddleware:
+    """Asks Keystone about every token, except for the version documents.
+
+    :param public_routes: more paths that need no token
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        conf: dict[str, Any],
+        public_routes: Iterable[str] = (),
+    ) -> None:
+        self._public = application
+        self._routes = {
+            *PUBLIC_ROUTES,
+            *(route.rstrip("/") for route in public_routes),
+        }
+        self._protected: Application
+        if CONF.auth_strategy == "noauth2":
+            self._protected = NoAuth(application)
+        else:
+            self._protected = auth_token.AuthProtocol(application, conf)
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Any
+    ) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.removesuffix("/") in self._routes:
+            _drop_identity(environ)
+            return self._public(environ, start_response)
+        return self._protected(environ, start_response)
+
+    @classmethod
+    def factory(
+        cls, global_conf: dict[str, Any], **local_conf: Any
+    ) -> Callable[[Application], "AuthTokenMiddleware"]:
+        """Return what puts the middleware in front of an application.
+
+        Paste files name this function; ``acl_public_routes`` lists paths that
+        need no token.
+        """
+        routes = local_conf.pop("acl_public_routes", "")
+        conf = {**global_conf, **local_conf}
+
+        def wrap(application: Application) -> AuthTokenMiddleware:
+            return cls(
+                application,
+                conf,
+                [
+                    route.strip()
+                    for route in routes.split(",")
+                    if route.strip()
+                ],
+            )
+
+        return wrap

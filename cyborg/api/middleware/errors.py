@@ -1,0 +1,55 @@
+"""Gives the errors of everything behind it the one form.
+
+The application does so itself; this is for the filters in front of it.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+import webob
+
+from cyborg.api import errors
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class ErrorsMiddleware:
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Any
+    ) -> Iterable[bytes]:
+        request = webob.Request(environ)
+        try:
+            response = request.get_response(self._application)
+        except Exception as error:
+            status, text = errors.describe(
+                error, environ.get("openstack.request_id")
+            )
+            return errors.respond(environ, start_response, status, text)
+        if (
+            response.status_int >= 400
+            and response.content_type != "application/json"
+        ):
+            explanation = _plain_text(response)
+            status = response.status_int
+            response.body = errors.body(status, explanation)
+            response.content_type = "application/json"
+            response.charset = None
+        result: Iterable[bytes] = response(environ, start_response)
+        return result
+
+    @classmethod
+    def factory(
+        cls, global_conf: dict[str, Any], **local_conf: Any
+    ) -> Callable[[Application], "ErrorsMiddleware"]:
+        return cls
+
+
+def _plain_text(response: webob.Response) -> str:
+    """Return what an error of another form says, or what its status means."""
+    if response.content_type == "text/plain" and response.text.strip():
+        return " ".join(response.text.split())
+    return response.status.split(" ", 1)[-1]

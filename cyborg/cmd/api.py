@@ -1,0 +1,222 @@
+"""cyborg-api: serves the REST interface on one port.
+
+With ``[api] api_workers`` above 1 the process only watches over workers,
+which listen on the port side by side; one that dies is replaced.
+"""
+
+from collections.abc import Callable
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+from typing import NoReturn
+
+from cheroot import wsgi
+from cheroot.ssl import builtin
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cyborg.api import wsgi_app
+from cyborg.common import exception
+from cyborg.common import service
+from cyborg.common.i18n import _
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+# A process does not get more done with more: Python runs one at a time.
+_THREADS = 10
+_BACKLOG = 128
+# Seconds between a worker's end and its replacement.
+_RESPAWN_DELAY = 1.0
+
+
+class Server:
+    """One process' HTTP server.
+
+    :param shared: others listen on the same port
+    """
+
+    def __init__(self, application: Any, shared: bool) -> None:
+        self._server = wsgi.Server(
+            (CONF.api.host_ip, CONF.api.port),
+            application,
+            numthreads=_THREADS,
+            request_queue_size=_BACKLOG,
+            reuse_port=shared,
+            server_name=CONF.api.host_ip,
+        )
+        # Requests that are being answered have this long to be.
+        self._server.shutdown_timeout = _drain_time()
+        # Proxies keep more connections open than cheroot expects.
+        self._server.keep_alive_conn_limit = 1000
+        if CONF.api.enable_ssl_api:
+            self._server.ssl_adapter = tls_adapter()
+        self._thread = threading.Thread(
+            target=self._server.serve, name="http", daemon=True
+        )
+
+    def start(self) -> None:
+        try:
+            self._server.prepare()
+        except OSError as error:
+            raise _cannot_listen(error) from error
+        self._thread.start()
+        LOG.info("Listening on %s:%s", CONF.api.host_ip, CONF.api.port)
+
+    def stop(self) -> None:
+        """Take no new requests, and answer those that are being worked on."""
+        self._server.stop()
+        self._thread.join()
+
+
+def _drain_time() -> int:
+    return int(getattr(CONF, "graceful_shutdown_timeout", 0) or 60)
+
+
+def _cannot_listen(error: OSError) -> exception.ConfigInvalid:
+    return exception.ConfigInvalid(
+        option="[api] host_ip, port",
+        reason=_("cannot listen on %(host)s port %(port)s: %(error)s")
+        % {
+            "host": CONF.api.host_ip,
+            "port": CONF.api.port,
+            "error": error,
+        },
+    )
+
+
+def tls_adapter() -> builtin.BuiltinSSLAdapter:
+    """Return what makes connections encrypted, as ``[ssl]`` says.
+
+    :raises ConfigInvalid: a file is missing or cannot be used
+    """
+    if not CONF.ssl.cert_file or not CONF.ssl.key_file:
+        raise exception.ConfigInvalid(
+            option="[api] enable_ssl_api",
+            reason=_("[ssl] cert_file and key_file are needed."),
+        )
+    try:
+        adapter = builtin.BuiltinSSLAdapter(
+            CONF.ssl.cert_file, CONF.ssl.key_file, ciphers=CONF.ssl.ciphers
+        )
+        if CONF.ssl.ca_file:
+            adapter.context.load_verify_locations(CONF.ssl.ca_file)
+            adapter.context.verify_mode = builtin.ssl.CERT_REQUIRED
+    except OSError as error:
+        raise exception.ConfigInvalid(
+            option="[ssl]", reason=str(error)
+        ) from error
+    return adapter
+
+
+def check_port() -> None:
+    """Pass if nobody listens on the port.
+
+    Workers share it, so that none of them would notice a stranger.
+
+    :raises ConfigInvalid: somebody does, or the address is not this host's
+    """
+    family, kind, protocol, _name, address = socket.getaddrinfo(
+        CONF.api.host_ip, CONF.api.port, type=socket.SOCK_STREAM
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen()
+        except OSError as error:
+            raise _cannot_listen(error) from error
+
+
+class Workers:
+    """Processes that run the same thing; the dead are replaced.
+
+    :param run: what a worker runs; it returns the exit status
+    """
+
+    def __init__(self, run: Callable[[], int], count: int) -> None:
+        self._run = run
+        self._count = count
+        self._ended = False
+        # {process id: when it was started}
+        self._alive: dict[int, float] = {}
+
+    def serve(self) -> int:
+        """Run the workers until a signal ends them; returns the status."""
+        for name in ("SIGTERM", "SIGINT"):
+            signal.signal(getattr(signal, name), self._end)
+        signal.signal(signal.SIGHUP, self._pass_on)
+        while not self._ended and len(self._alive) < self._count:
+            self._start()
+        while self._alive:
+            pid, status = os.wait()
+            started = self._alive.pop(pid, None)
+            if self._ended or started is None:
+                continue
+            LOG.error("Worker %d ended with status %d", pid, status)
+            # One that cannot start would keep this host busy.
+            time.sleep(max(0.0, started + _RESPAWN_DELAY - time.monotonic()))
+            if not self._ended:
+                self._start()
+        return 0
+
+    def _start(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._be_worker()
+        self._alive[pid] = time.monotonic()
+        if self._ended:
+            # The signal came before there was anybody to pass it on to.
+            os.kill(pid, signal.SIGTERM)
+
+    def _be_worker(self) -> NoReturn:
+        status = 1
+        try:
+            # Not the parent's, until there are this process' own.
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            status = self._run()
+        except Exception:
+            LOG.exception("Worker failed")
+        finally:
+            # Never back into what the parent was doing.
+            os._exit(status)
+
+    def _end(self, signum: int, frame: Any) -> None:
+        self._ended = True
+        self._pass_on(signal.SIGTERM, frame)
+
+    def _pass_on(self, signum: int, frame: Any) -> None:
+        for pid in list(self._alive):
+            os.kill(pid, signum)
+
+
+def _serve(shared: bool) -> int:
+    server = Server(wsgi_app.load(), shared)
+    return service.serve(server.start, server.stop)
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit status."""
+    service.prepare()
+    count = CONF.api.api_workers or os.cpu_count() or 1
+    try:
+        # What is wrong for one worker is wrong for all: say it once.
+        check_port()
+        wsgi_app.check()
+        if CONF.api.enable_ssl_api:
+            tls_adapter()
+    except exception.ConfigInvalid as error:
+        LOG.error("%s", error.faultstring)
+        return 1
+    if count == 1:
+        return _serve(shared=False)
+    return Workers(lambda: _serve(shared=True), count).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
