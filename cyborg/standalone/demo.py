@@ -94,17 +94,24 @@ class Demo:
             "The agent's fake driver found a device",
             f"{device.type} {device.vendor} on {device.hostname}",
         )
-        deployable = self._wait(
-            lambda: next(
-                (d for d in self._client.deployables() if d.rp_uuid), None
-            )
-        )
-        self._hold(deployable, "Placement was not told of it")
+        deployable = next(self._client.deployables())
+        provider = self._wait(lambda: self._provider(deployable.name))
+        self._hold(provider, "Placement was not told of it")
         self._step(
             "The conductor stored and published it",
             f"{deployable.name}, {deployable.num_accelerators} accelerators",
         )
-        return str(deployable.rp_uuid)
+        return str(provider)
+
+    def _provider(self, name: str) -> str | None:
+        """Return the uuid of a provider that has an inventory, or None."""
+        get = self._cloud.placement.get
+        found = get("/resource_providers", params={"name": name}).json()
+        for provider in found["resource_providers"]:
+            path = f"/resource_providers/{provider['uuid']}/inventories"
+            if get(path).json()["inventories"]:
+                return str(provider["uuid"])
+        return None
 
     def _wait(self, look: Callable[[], Any]) -> Any:
         end = time.monotonic() + _PATIENCE
@@ -149,14 +156,12 @@ class Demo:
             "device_rp_uuid": provider,
             "instance_uuid": instance,
         }
-        self._client.update_accelerator_request(
+        self._client.patch_accelerator_request(
             arq.uuid,
-            {
-                arq.uuid: [
-                    {"op": "add", "path": f"/{field}", "value": value}
-                    for field, value in fields.items()
-                ]
-            },
+            [
+                {"op": "add", "path": f"/{field}", "value": value}
+                for field, value in fields.items()
+            ],
         )
         bound = self._wait(
             lambda: next(

@@ -12,6 +12,16 @@ from placement import deploy
 # administrator's.
 TOKEN = "admin"
 
+_CONFIG = """\
+# Written at every start of cyborg-standalone; changes here are lost.
+[api]
+auth_strategy = noauth2
+
+[placement_database]
+connection = sqlite:///{state}/placement.sqlite
+sync_on_startup = True
+"""
+
 
 def load(directory: pathlib.Path) -> Any:
     """Return Placement's WSGI application; its schema is made on first use.
@@ -19,15 +29,10 @@ def load(directory: pathlib.Path) -> Any:
     Placement keeps its database connection in a global of its own, so there
     is one in a process. On SQLite it needs a single thread.
     """
+    path = directory / "placement.conf"
+    path.write_text(_CONFIG.format(state=directory))
     config = cfg.ConfigOpts()
     placement_conf.register_opts(config)
-    config([], project="placement", default_config_files=[])
-    config.set_override("auth_strategy", "noauth2", group="api")
-    config.set_override(
-        "connection",
-        f"sqlite:///{directory / 'placement.sqlite'}",
-        group="placement_database",
-    )
-    config.set_override("sync_on_startup", True, group="placement_database")
+    config([], project="placement", default_config_files=[str(path)])
     db_api.configure(config)
     return deploy.loadapp(config)
