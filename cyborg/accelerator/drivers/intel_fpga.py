@@ -46,6 +46,12 @@ class IntelFPGADriver(card_driver.CardDriver, driver.Programmable):
     VENDOR = "intel"
     TYPE = constants.DeviceType.FPGA
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # What virtual functions had loaded before guests got them: then no
+        # kernel driver of the host can tell, and the others' trait must stay.
+        self._loaded: dict[str, list[str]] = {}
+
     def claims(self, function: pci.Function) -> bool:
         # Only physical functions have the file; the virtual functions of a
         # programmed card have the directories of _CLASSES as well.
@@ -87,7 +93,7 @@ class IntelFPGADriver(card_driver.CardDriver, driver.Programmable):
                 self.host,
                 card.address,
                 resource_class=constants.RC_FPGA,
-                traits=_traits(card, virtual),
+                traits=self._traits(card, virtual),
                 handles=[describe.handle(address) for address in given],
                 driver_name=self.VENDOR,
                 count=len(given),
@@ -102,37 +108,41 @@ class IntelFPGADriver(card_driver.CardDriver, driver.Programmable):
         :raises CommandFailed: it did not; with what the tool said
         """
         card = self.card(controlpath_id)
+        for address in card.virtfns:
+            self._loaded.pop(address, None)
         privileged.fpgaconf(
             card.address, image_file_path, self.conf.program_timeout
         )
         return True
 
+    def _traits(
+        self, card: pci.Function, virtual: list[pci.Function]
+    ) -> list[str]:
+        """Return the traits of a card; some come twice."""
+        traits = ["CUSTOM_FPGA_INTEL"]
+        if card.product in PRODUCTS:
+            traits.append(f"CUSTOM_FPGA_INTEL_{PRODUCTS[card.product]}")
+        traits += self._function_traits(card)
+        traits += [
+            f"CUSTOM_FPGA_REGION_INTEL_{value}"
+            for value in _values(card, _REGIONS)
+        ]
+        for function in virtual:
+            traits += self._function_traits(function)
+        traits.append(constants.PROGRAMMABLE_TRAIT)
+        return traits
+
+    def _function_traits(self, function: pci.Function) -> list[str]:
+        if _has_driver(function):
+            self._loaded[function.address] = _values(function, _FUNCTIONS)
+        return [
+            f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_{value}"
+            for value in self._loaded.get(function.address, [])
+        ]
+
 
 def _has_driver(function: pci.Function) -> bool:
     return any(sysfs.names_optional(function.path, name) for name in _CLASSES)
-
-
-def _traits(card: pci.Function, virtual: list[pci.Function]) -> list[str]:
-    """Return the traits of a card; some come twice."""
-    traits = ["CUSTOM_FPGA_INTEL"]
-    if card.product in PRODUCTS:
-        traits.append(f"CUSTOM_FPGA_INTEL_{PRODUCTS[card.product]}")
-    traits += _function_traits(card)
-    traits += [
-        f"CUSTOM_FPGA_REGION_INTEL_{value}"
-        for value in _values(card, _REGIONS)
-    ]
-    for function in virtual:
-        traits += _function_traits(function)
-    traits.append(constants.PROGRAMMABLE_TRAIT)
-    return traits
-
-
-def _function_traits(function: pci.Function) -> list[str]:
-    return [
-        f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_{value}"
-        for value in _values(function, _FUNCTIONS)
-    ]
 
 
 def _values(function: pci.Function, patterns: tuple[str, ...]) -> list[str]:

@@ -4,11 +4,14 @@ from typing import Any
 
 from cyborg.accelerator import driver
 from cyborg.accelerator.drivers import huawei_ascend
+from cyborg.accelerator.drivers import inspur_fpga
 from cyborg.accelerator.drivers import inspur_nvme_ssd
+from cyborg.accelerator.drivers import intel_fpga
 from cyborg.accelerator.drivers import intel_nic
 from cyborg.accelerator.drivers import intel_qat
 from cyborg.accelerator.drivers import nvidia_gpu
 from cyborg.accelerator.drivers import pci
+from cyborg.accelerator.drivers import xilinx_fpga
 
 T4_VGPUS = {
     "gpu_devices": {"enabled_vgpu_types": ["nvidia-222"]},
@@ -92,6 +95,10 @@ REPORTS: list[tuple[str, str, type[driver.Driver], dict[str, Any]]] = [
         huawei_ascend.HuaweiAscendDriver,
         {},
     ),
+    ("fpga_server.intel", "fpga_server", intel_fpga.IntelFPGADriver, {}),
+    ("dfl_server", "dfl_server", intel_fpga.IntelFPGADriver, {}),
+    ("fpga_server.inspur", "fpga_server", inspur_fpga.InspurFPGADriver, {}),
+    ("fpga_server.xilinx", "fpga_server", xilinx_fpga.XilinxFPGADriver, {}),
     (
         "pci_sim",
         "pci_sim",

@@ -194,6 +194,21 @@ def test_order_of_links_changes_nothing(tmp_path_factory, order, count):
         assert re.fullmatch("CUSTOM_[A-Z0-9_]{1,248}", trait)
 
 
+def test_guest_with_a_function_changes_nothing(dfl):
+    before = driver_fixture.plain(dfl.discover())
+    given = dfl.root / "sys/devices/pci0000:3b/0000:3b:00.1/fpga_region"
+    given.rename(dfl.root / "given")
+    assert driver_fixture.plain(dfl.discover()) == before
+
+
+def test_programming_forgets_what_was_loaded(dfl, tool, image):
+    dfl.discover()
+    given = dfl.root / "sys/devices/pci0000:3b/0000:3b:00.1/fpga_region"
+    given.rename(dfl.root / "given")
+    dfl.program(cpid("3b"), image)
+    assert LOADED not in driver_fixture.traits(dfl.discover()[0])
+
+
 def test_is_programmable(legacy):
     assert driver_api.capabilities(legacy) == ["program", "stats"]
 
