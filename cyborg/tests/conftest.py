@@ -10,6 +10,7 @@ import pytest
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import keystone as keystone_fixture
 from cyborg.tests.fixtures import nova_events
+from cyborg.tests.fixtures import options
 from cyborg.tests.fixtures import placement as placement_fixture
 from cyborg.tests.fixtures import rabbit
 from cyborg.tests.fixtures import services
@@ -25,6 +26,12 @@ def pytest_runtest_makereport(
         if isinstance(cloud, services.Cloud):
             report.sections.append(("Logs of the daemons", cloud.logs()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def _options() -> Iterator[None]:
+    with options.kept():
+        yield
 
 
 @pytest.fixture
