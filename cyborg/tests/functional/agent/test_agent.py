@@ -271,3 +271,19 @@ def test_unknown_driver_ends_the_agent(machine: Machine) -> None:
     machine.agent.launch()
     assert machine.agent.wait() == 1
     assert "enabled_drivers names no_driver" in machine.agent.log
+
+
+def test_dry_run_shows_what_would_be_reported(tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "agent.conf"
+    config.write_text(
+        f"[DEFAULT]\nhost = cn1\nstate_path = {tmp_path}\n"
+        "[agent]\nenabled_drivers = fake_driver\n"
+    )
+    command = [sys.executable, "-c", services.MAIN.format("agent")]
+    command += ["--config-file", str(config), "--dry-run"]
+    text = process.run(command, tmp_path)
+    assert "cn1_FakeDevice: 16 x FPGA" in text
+    text = process.run([*command, "--json"], tmp_path)
+    document = json.loads(text[text.index("{") :])
+    (driver,) = document["drivers"]
+    assert len(driver["devices"][0]["deployables"][0]["handles"]) == 16
