@@ -127,10 +127,12 @@ def read_functions(root: sysfs.Path) -> dict[str, Function]:
     :raises DriverError: the directory of PCI devices cannot be read
     """
     found = {}
-    for name in sysfs.names(sysfs.resolve(root, DEVICES)):
+    directory = sysfs.resolve(root, DEVICES)
+    buses: dict[str, str] = {}
+    for name in sysfs.names(directory):
         if not _ADDRESS.fullmatch(name):
             continue
-        path = sysfs.resolve(root, DEVICES, name)
+        path = _locate(root, directory, name, buses)
         address = name.lower()
         try:
             found[address] = read_function(address, path)
@@ -142,6 +144,27 @@ def read_functions(root: sysfs.Path) -> dict[str, Function]:
             LOG.warning("PCI function %s is left out: %s", name, error)
             found[address] = Function(address, path, error=str(error))
     return {key: found[key] for key in sorted(found, key=sort_key)}
+
+
+def _locate(
+    root: sysfs.Path, directory: str, name: str, buses: dict[str, str]
+) -> str:
+    """Return where a function is.
+
+    All functions of a bus have their directories in one, so links above it
+    are followed once: ``buses`` has the outcome by link target.
+    """
+    target = sysfs.link_target(directory, name)
+    if target is None:
+        return f"{directory}/{name}"
+    bus, _slash, last = target.rpartition("/")
+    if bus not in buses:
+        above = "" if bus.startswith("/") else DEVICES
+        buses[bus] = sysfs.resolve(root, above, bus)
+    path = f"{buses[bus]}/{last}"
+    if last in ("", ".", "..") or sysfs.link_target(path) is not None:
+        return sysfs.resolve(root, DEVICES, name)
+    return path
 
 
 def read_function(address: str, path: str) -> Function:

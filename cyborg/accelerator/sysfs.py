@@ -13,8 +13,8 @@ import stat
 from cyborg.common import exception
 
 _MOST_LINKS = 40  # as the kernel, which then answers ELOOP
-# Far more than any file of sysfs that is read here.
-_MOST_BYTES = 1 << 20
+# The most a file of sysfs has.
+_PAGE = 4096
 
 Path = str | os.PathLike[str]
 
@@ -128,12 +128,18 @@ def glob(path: Path, pattern: str) -> list[str]:
     return [name for name in found if os.path.lexists(name)]
 
 
-def link_name(path: Path, *parts: str) -> str | None:
-    """Return the last part of a link's target, None if it is no link."""
+def link_target(path: Path, *parts: str) -> str | None:
+    """Return a link's target as it is written, None if it is no link."""
     try:
-        return os.path.basename(os.readlink(os.path.join(path, *parts)))
+        return os.readlink(os.path.join(path, *parts))
     except OSError:
         return None
+
+
+def link_name(path: Path, *parts: str) -> str | None:
+    """Return the last part of a link's target, None if it is no link."""
+    target = link_target(path, *parts)
+    return None if target is None else target.rpartition("/")[2]
 
 
 def is_directory(path: Path, *parts: str) -> bool:
@@ -161,6 +167,10 @@ def _read(name: str) -> str:
     # A third of the time of open(): hundreds of files are read at a time.
     descriptor = os.open(name, os.O_RDONLY)
     try:
-        return os.read(descriptor, _MOST_BYTES).decode().strip()
+        content = b""
+        # Those of /proc end only where nothing is returned.
+        while part := os.read(descriptor, _PAGE):
+            content += part
+        return content.decode().strip()
     finally:
         os.close(descriptor)

@@ -105,3 +105,9 @@ def test_write_needs_a_file(root):
     assert sysfs.read_text(path) == "1"
     with pytest.raises(FileNotFoundError):
         sysfs.write_sysfs(sysfs.resolve(root, "absolute/new"), "1")
+
+
+def test_long_file(tmp_path):
+    path = tmp_path / "mountinfo"
+    path.write_text("x" * 10000 + "\n")
+    assert sysfs.read_text(path) == "x" * 10000

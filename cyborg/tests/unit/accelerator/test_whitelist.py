@@ -142,7 +142,7 @@ def test_refused(value):
 )
 def test_address_refused(address):
     with pytest.raises(exception.PciDeviceWrongAddressFormat):
-        whitelist.parse(['{"address": %s}' % address])
+        whitelist.parse([f'{{"address": {address}}}'])
 
 
 def test_address_and_devname_refused():

@@ -180,8 +180,8 @@ def test_mdevs(driver, control, tmp_path):
         (
             "MDEV",
             '{"asked_type": "fake-1", "bus": "0c", "device": "00", '
-            '"domain": "0000", "function": "0", "vgpu_mark": "fake-1_%d"}'
-            % index,
+            '"domain": "0000", "function": "0", '
+            f'"vgpu_mark": "fake-1_{index}"}}',
         )
         for index in range(2)
     ]
