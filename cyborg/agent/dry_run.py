@@ -8,6 +8,7 @@ conductor, database or message broker, and reads only.
 from collections.abc import Iterator
 from collections.abc import Sequence
 import json
+import logging as std_logging
 import pathlib
 import re
 import sys
@@ -40,6 +41,7 @@ def main(
 
     :param drivers: in place of those that are enabled
     """
+    _log_elsewhere()
     try:
         if drivers is None:
             drivers = discovery.load(CONF.agent.enabled_drivers)
@@ -51,6 +53,16 @@ def main(
     (out or sys.stdout).write(f"{text}\n")
     failed = any(driver["error"] for driver in document["drivers"])
     return 1 if failed or document["conflicts"] else 0
+
+
+def _log_elsewhere() -> None:
+    """Keep standard output for the report: daemons may log there."""
+    for handler in std_logging.getLogger().handlers:
+        if (
+            isinstance(handler, std_logging.StreamHandler)
+            and handler.stream is sys.stdout
+        ):
+            handler.setStream(sys.stderr)
 
 
 def survey(drivers: Sequence[discovery.Enabled]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The example package: installed, found, run, and its own tests."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -12,14 +13,6 @@ from cyborg.tests.fixtures import machine
 
 SOURCE = pathlib.Path(__file__).parents[3]
 EXAMPLE = SOURCE / "examples" / "cyborg-driver-example"
-
-DRY_RUN = """
-import sys
-from cyborg import conf
-from cyborg.agent import dry_run
-conf.CONF(["--config-file", sys.argv[1]], project="cyborg")
-sys.exit(dry_run.main())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +41,36 @@ def test_agent_finds_it(environment, tmp_path):
         "[DEFAULT]\nhost = cn1\n[edu]\ntrait = CUSTOM_RACK_7\n[agent]\n"
         f"enabled_drivers = edu_driver\nfilesystem_root = {root}\n"
     )
+    command = [sys.executable, "-m", "cyborg.cmd.agent", "--dry-run"]
+    command += ["--config-file", str(config)]
+    text = run(command, environment)
+    assert "edu_driver (stats)" in text
+    assert "AICHIP 0000:00:04.0: 1234" in text
+    assert "CUSTOM_EDU_FACTORIAL, CUSTOM_RACK_7" in text
+    document = json.loads(run([*command, "--json"], environment))
+    assert document["host"] == "cn1"
+    assert document["conflicts"] == []
+    (driver,) = document["drivers"]
+    assert [device["where"] for device in driver["devices"]] == [
+        "0000:00:04.0",
+        "0000:00:05.0",
+    ]
+
+
+def run(command: list[str], environment: dict[str, str]) -> str:
+    """Return what was printed on standard output by a command that works."""
     result = subprocess.run(
-        [sys.executable, "-c", DRY_RUN, str(config)],
+        command,
         env=environment,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert result.returncode == 0, result.stderr
-    assert "edu_driver (stats)" in result.stdout
-    assert "AICHIP 0000:00:04.0: 1234" in result.stdout
-    assert "CUSTOM_EDU_FACTORIAL, CUSTOM_RACK_7" in result.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def test_its_tests_pass(environment):
     pytest_command = [sys.executable, "-m", "pytest", "-q", "-p"]
-    result = subprocess.run(
-        [*pytest_command, "no:cacheprovider", str(EXAMPLE / "tests")],
-        env=environment,
-        cwd=EXAMPLE,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stdout
-    assert "3 passed" in result.stdout
+    command = [*pytest_command, "no:cacheprovider", str(EXAMPLE / "tests")]
+    assert "3 passed" in run(command, environment)

@@ -1,0 +1,3 @@
+"""Chooses threads for oslo.service before anything imports it."""
+
+import cyborg.tests  # noqa: F401
