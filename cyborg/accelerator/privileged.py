@@ -55,6 +55,14 @@ def set_vgpu_type(root: sysfs.Path, address: str, number: int) -> None:
         vendor_vfio.set_type(root, address, number)
 
 
+def clear_vgpu_type(root: sysfs.Path, address: str, number: int) -> None:
+    """Undo :func:`set_vgpu_type`; see :func:`.vendor_vfio.clear_type`."""
+    if _is_machine(root):
+        _clear_vgpu_type(address, number)
+    else:
+        vendor_vfio.clear_type(root, address, number)
+
+
 @privsep.sysfs_pctxt.entrypoint
 def _create_mdev(address: str, mdev_type: str, uuid: str) -> None:
     mdev.create("/", address, mdev_type, uuid)
@@ -68,6 +76,11 @@ def _remove_mdev(address: str, mdev_type: str, uuid: str) -> None:
 @privsep.sysfs_pctxt.entrypoint
 def _set_vgpu_type(address: str, number: int) -> None:
     vendor_vfio.set_type("/", address, number)
+
+
+@privsep.sysfs_pctxt.entrypoint
+def _clear_vgpu_type(address: str, number: int) -> None:
+    vendor_vfio.clear_type("/", address, number)
 
 
 @privsep.sys_admin_pctxt.entrypoint

@@ -72,22 +72,43 @@ def parse_types(text: str) -> dict[int, str]:
 
 
 def set_type(root: sysfs.Path, address: str, number: int) -> None:
-    """Make a virtual function a vGPU, or with 0 none; either may be so.
+    """Make a virtual function a vGPU; one that is, is success.
 
     :raises Invalid: an argument does not look like what it should be
     :raises DriverError: the function is another vGPU already, or its driver
         refuses
     """
-    address = "{}:{}:{}.{}".format(*pci.parse_address(address))
+    address, path = _current(root, address)
     number = int(number)
-    path = sysfs.resolve(root, pci.DEVICES, address, _DIRECTORY, _CURRENT)
     now = int(sysfs.read_text(path))
-    if now == number:
-        return
-    if now and number:
+    if now not in (0, number):
         raise exception.DriverError(
             reason=f"{address} is a vGPU of type {now}, not {number}"
         )
+    if now != number:
+        _write(address, path, number)
+
+
+def clear_type(root: sysfs.Path, address: str, number: int) -> None:
+    """Make a vGPU a mere function; one that is no such vGPU is success.
+
+    :param number: of the type it is to be; another is not ours to take
+    :raises Invalid: an argument does not look like what it should be
+    :raises DriverError: its driver refuses, for example as it is in use
+    """
+    address, path = _current(root, address)
+    if int(sysfs.read_text(path)) == int(number):
+        _write(address, path, 0)
+
+
+def _current(root: sysfs.Path, address: str) -> tuple[str, str]:
+    address = "{}:{}:{}.{}".format(*pci.parse_address(address))
+    return address, sysfs.resolve(
+        root, pci.DEVICES, address, _DIRECTORY, _CURRENT
+    )
+
+
+def _write(address: str, path: str, number: int) -> None:
     try:
         sysfs.write_sysfs(path, str(number))
     except OSError as error:

@@ -117,7 +117,9 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
     def remove_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
         """Remove a vGPU, whoever made it; idempotent."""
         if self._is_vendor_vfio(address):
-            privileged.set_vgpu_type(self.root, address, 0)
+            privileged.clear_vgpu_type(
+                self.root, address, vendor_vfio.type_number(mdev_type)
+            )
         else:
             privileged.remove_mdev(self.root, address, mdev_type, uuid)
 

@@ -79,15 +79,16 @@ class PCIDriver(card_driver.CardDriver):
         """
         if not self._entries:
             return []
-        self._listed = {}
+        listed = {}
         for address, function in functions.items():
             entry = self._entry(function, functions.get(function.physfn or ""))
             if entry and not self._is_claimed(function, functions):
-                self._listed[address] = entry
+                listed[address] = entry
+        self._listed = listed
         return [
             functions[address]
-            for address in self._listed
-            if self._listed.keys().isdisjoint(functions[address].virtfns)
+            for address in listed
+            if listed.keys().isdisjoint(functions[address].virtfns)
         ]
 
     def describe(

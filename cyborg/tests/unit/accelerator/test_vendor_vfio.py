@@ -56,7 +56,7 @@ def test_set_and_clear(root):
         vendor_vfio.set_type(root, FREE, 1414)
     assert vendor_vfio.current_type(function(root)) == 1414
     for _time in range(2):
-        vendor_vfio.set_type(root, FREE, 0)
+        vendor_vfio.clear_type(root, FREE, 1414)
     assert vendor_vfio.current_type(function(root)) == 0
 
 
@@ -78,6 +78,8 @@ def test_other_vgpu_is_not_taken(root):
     """A guest may have it."""
     with pytest.raises(exception.DriverError, match="of type 1428, not 1414"):
         vendor_vfio.set_type(root, "0000:c1:00.6", 1414)
+    vendor_vfio.clear_type(root, "0000:c1:00.6", 1414)
+    assert vendor_vfio.current_type(function(root, "0000:c1:00.6")) == 1428
 
 
 @pytest.mark.parametrize("name", ["nvidia", "nvidia-", "T4-1B", "nvidia-1x"])
