@@ -106,5 +106,9 @@ ACCEL_IMAGE_KEYS = (
     ACCEL_FUNCTION_NAME,
 )
 
+# What quotas limit: requests of a project, and units of a resource class.
+QUOTA_REQUESTS = "accelerator_requests"
+QUOTA_CLASS = "class:"
+
 CONDUCTOR_TOPIC = "cyborg-conductor"
 AGENT_TOPIC = "cyborg-agent"

@@ -56,6 +56,14 @@ def get(context: RequestContext, hostname: str) -> sa.Row[Any] | None:
     ).one_or_none()
 
 
+@engine.reader
+def find(context: RequestContext) -> Sequence[sa.Row[Any]]:
+    """Return all hosts that were reported, by name."""
+    return context.connection.execute(
+        sa.select(HOSTS).order_by(HOSTS.c.hostname)
+    ).all()
+
+
 @engine.writer
 def lock_or_create(context: RequestContext, hostname: str) -> sa.Row[Any]:
     """Return a host's row, locked until the transaction ends.

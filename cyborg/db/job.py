@@ -97,6 +97,23 @@ def claim(
 
 
 @engine.reader
+def failing(
+    context: RequestContext, kind: str, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """Return unfinished jobs that have failed before, oldest first."""
+    return context.connection.execute(
+        sa.select(JOBS)
+        .where(
+            JOBS.c.kind == kind,
+            JOBS.c.finished_at.is_(None),
+            JOBS.c.last_error.is_not(None),
+        )
+        .order_by(JOBS.c.id)
+        .limit(limit)
+    ).all()
+
+
+@engine.reader
 def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
     """Return a job, or None once it is gone."""
     return context.connection.execute(

@@ -132,6 +132,17 @@ def unmark_orphans(context: RequestContext, instances: Collection[str]) -> None:
 
 
 @engine.reader
+def orphans(context: RequestContext, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return ARQs that are marked as without server."""
+    return context.connection.execute(
+        sa.select(ARQS)
+        .where(ARQS.c.substate.like(f"{ORPHAN_MARK}%"))
+        .order_by(ARQS.c.id)
+        .limit(limit)
+    ).all()
+
+
+@engine.reader
 def leaked_handles(
     context: RequestContext, before: datetime.datetime, limit: int
 ) -> Sequence[sa.Row[Any]]:

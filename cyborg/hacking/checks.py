@@ -59,6 +59,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "cyborg.common",
         "cyborg.conf",
     ),
+    "cyborg.manage": (
+        "cyborg.conductor",
+        "cyborg.objects",
+        "cyborg.db",
+        "cyborg.clients",
+        "cyborg.context",
+        "cyborg.common",
+        "cyborg.conf",
+    ),
     "cyborg.conductor.rpcapi": (
         "cyborg.common",
         "cyborg.context",

@@ -1,0 +1,185 @@
+"""The console script ``cyborg-manage``: look at a cloud, and repair it."""
+
+import sys
+from typing import Any
+
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+from oslo_log import log as logging
+
+from cyborg import conf
+from cyborg import context as cyborg_context
+from cyborg import manage
+from cyborg.common import exception
+from cyborg.common import service
+from cyborg.common import states
+from cyborg.manage import arq
+from cyborg.manage import host
+from cyborg.manage import placement
+from cyborg.manage import quota
+
+CONF = conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+def _placement_audit(context: Any, options: Any) -> int:
+    """Show how Placement differs from the database."""
+    return placement.audit(context, options.hosts, options.json)
+
+
+def _placement_heal(context: Any, options: Any) -> int:
+    """Repair what differs in Placement."""
+    if options.dry_run:
+        return placement.audit(context, options.hosts, options.json)
+    return placement.heal(
+        context, options.hosts, options.json, options.delete_orphans
+    )
+
+
+def _arq_list(context: Any, options: Any) -> int:
+    """List accelerator requests."""
+    return arq.list_arqs(
+        context,
+        options.json,
+        states=options.state,
+        instances=options.instance,
+        hostname=options.hostname,
+        project_id=options.project,
+    )
+
+
+def _arq_audit(context: Any, options: Any) -> int:
+    """Show requests and handles that nobody looks after."""
+    return arq.audit(context, options.json)
+
+
+def _arq_release(context: Any, options: Any) -> int:
+    """Delete requests, and start failed clean-ups of their hosts again."""
+    return arq.release(context, options.uuid, options.force)
+
+
+def _host_list(context: Any, options: Any) -> int:
+    """List hosts, and whether Placement is in step with them."""
+    return host.list_hosts(context, options.json)
+
+
+def _service_list(context: Any, options: Any) -> int:
+    """List agents and conductors."""
+    return host.list_services(context, options.json)
+
+
+def _quota_recount(context: Any, options: Any) -> int:
+    """Count again what projects use, and correct what was stored."""
+    return quota.recount(context, options.json, options.dry_run)
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add ``<thing> <verb>`` to the command line."""
+    things: dict[str, Any] = {}
+
+    def add(thing: str, verb: str, run: Any) -> Any:
+        if thing not in things:
+            parser = subparsers.add_parser(thing)
+            things[thing] = parser.add_subparsers(
+                title="commands", metavar="<verb>", required=True
+            )
+        command = things[thing].add_parser(verb, help=run.__doc__)
+        command.set_defaults(run=run)
+        return command
+
+    def json_option(command: Any) -> None:
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+    for verb, run in (("audit", _placement_audit), ("heal", _placement_heal)):
+        command = add("placement", verb, run)
+        command.add_argument(
+            "--host",
+            # oslo.config knows an option "host" itself.
+            dest="hosts",
+            action="append",
+            default=[],
+            help="only this host; can be given more than once",
+        )
+        json_option(command)
+    command.add_argument(
+        "--dry-run", action="store_true", help="only show what differs"
+    )
+    command.add_argument(
+        "--delete-orphans",
+        action="store_true",
+        help="delete providers that Cyborg made and knows no more, unless "
+        "something is allocated from them",
+    )
+
+    command = add("arq", "list", _arq_list)
+    command.add_argument(
+        "--state",
+        action="append",
+        choices=[state.value for state in states.ARQState],
+        help="only in this state; can be given more than once",
+    )
+    command.add_argument(
+        "--instance", action="append", help="only of this instance"
+    )
+    command.add_argument("--host", dest="hostname", help="only on this host")
+    command.add_argument("--project", help="only of this project")
+    json_option(command)
+    json_option(add("arq", "audit", _arq_audit))
+    command = add("arq", "release", _arq_release)
+    command.add_argument("uuid", nargs="+")
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="do not wait for the host: it was cleaned by hand, or is no more",
+    )
+
+    json_option(add("host", "list", _host_list))
+    json_option(add("service", "list", _service_list))
+    command = add("quota", "recount", _quota_recount)
+    command.add_argument(
+        "--dry-run", action="store_true", help="only show what differs"
+    )
+    json_option(command)
+
+
+COMMAND = cfg.SubCommandOpt("command", title="commands", handler=add_commands)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command."""
+    CONF.register_cli_opt(COMMAND)
+    # Standard output is for answers.
+    logging.register_options(CONF)
+    CONF.set_default("use_stderr", True)
+    try:
+        service.prepare(argv)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            return manage.ERROR
+        raise
+    try:
+        run = getattr(CONF.command, "run", None)
+        if run is None:
+            print("Say what to do; see --help.", file=sys.stderr)
+            return manage.ERROR
+        context = cyborg_context.get_admin_context()
+        return int(run(context, CONF.command))
+    except exception.CyborgException as error:
+        reason = error.faultstring
+    except db_exception.DBError as error:
+        LOG.debug("Database error", exc_info=True)
+        reason = (
+            "The database does not answer, or refuses: "
+            f"{str(error).splitlines()[0]}"
+        )
+    except Exception:
+        # 1, what Python ends with, says that something was found.
+        LOG.exception("Unexpected error")
+        return manage.ERROR
+    print(reason, file=sys.stderr)
+    return manage.ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Shows hosts and services, and how they are."""
+
+import datetime
+import json
+from typing import Any
+
+from oslo_config import cfg
+from oslo_utils import timeutils
+
+from cyborg import manage
+from cyborg.context import RequestContext
+from cyborg.db import host as host_db
+from cyborg.db import service as service_db
+from cyborg.manage import output
+
+CONF = cfg.CONF
+
+HOST_COLUMNS = (
+    "host",
+    "rpc_host",
+    "state",
+    "forced_down",
+    "last_seen_at",
+    "placement",
+    "placement_synced_at",
+    "error",
+)
+SERVICE_COLUMNS = ("id", "binary", "host", "state", "last_seen_at", "error")
+
+
+def _state(row: Any) -> str:
+    limit = datetime.timedelta(seconds=CONF.conductor.service_down_time)
+    seen = row.last_seen_at
+    alive = seen is not None and timeutils.utcnow() - seen <= limit
+    return "up" if alive and not row.forced_down else "down"
+
+
+def list_hosts(context: RequestContext, use_json: bool) -> int:
+    """List hosts, and whether Placement is in step with them."""
+    rows = [
+        {
+            "host": row.hostname,
+            "rpc_host": row.rpc_host,
+            "state": _state(row),
+            "forced_down": bool(row.forced_down),
+            "last_seen_at": row.last_seen_at,
+            "placement": "in step"
+            if row.sync_done == row.sync_wanted
+            else "behind",
+            "placement_synced_at": row.placement_synced_at,
+            "error": row.sync_error,
+        }
+        for row in host_db.find(context)
+    ]
+    output.table(HOST_COLUMNS, rows, use_json)
+    return manage.CLEAN
+
+
+def _errors(row: Any) -> str | None:
+    errors = [
+        f"{driver['name']}: {driver['error']}"
+        for driver in json.loads(row.drivers or "[]")
+        if driver.get("error")
+    ]
+    if row.last_error:
+        errors.append(row.last_error)
+    return "; ".join(errors) or None
+
+
+def list_services(context: RequestContext, use_json: bool) -> int:
+    """List agents and conductors."""
+    rows = [
+        {
+            "id": row.uuid,
+            "binary": row.binary,
+            "host": row.host,
+            "state": _state(row),
+            "last_seen_at": row.last_seen_at,
+            "error": _errors(row),
+        }
+        for row in service_db.find(context)
+    ]
+    output.table(SERVICE_COLUMNS, rows, use_json)
+    return manage.CLEAN

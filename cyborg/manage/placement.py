@@ -1,0 +1,135 @@
+"""Compares hosts with Placement, and repairs what differs there."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from cyborg import manage
+from cyborg.common import exception
+from cyborg.conductor import providers
+from cyborg.context import RequestContext
+from cyborg.db import host as host_db
+from cyborg.manage import output
+
+
+@dataclasses.dataclass
+class Finding:
+    """What is wrong with a host's providers.
+
+    :ivar changes: what would make Placement right
+    :ivar orphans: providers Cyborg made for what it no longer knows
+    :ivar problems: what the database has to say otherwise first
+    """
+
+    host: str
+    changes: list[providers.Change] = dataclasses.field(default_factory=list)
+    orphans: list[providers.Change] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.orphans or self.problems)
+
+    def lines(self) -> list[str]:
+        return (
+            [str(change) for change in self.changes]
+            + [f"{orphan} (orphan)" for orphan in self.orphans]
+            + self.problems
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "changes": [_to_dict(change) for change in self.changes],
+            "orphans": [_to_dict(orphan) for orphan in self.orphans],
+            "problems": self.problems,
+        }
+
+
+def _to_dict(change: providers.Change) -> dict[str, Any]:
+    return {
+        "action": change.action,
+        "provider": change.uuid,
+        "name": change.name,
+        "before": change.before,
+        "after": change.after,
+        "text": str(change),
+    }
+
+
+def look(context: RequestContext, hostname: str) -> Finding:
+    """Compare a host with Placement."""
+    try:
+        changes, problems = providers.audit(context, hostname)
+    except exception.PlacementResourceProviderNotFound as error:
+        return Finding(hostname, problems=[error.faultstring])
+    return Finding(
+        hostname,
+        [change for change in changes if change.action != "delete"],
+        [change for change in changes if change.action == "delete"],
+        problems,
+    )
+
+
+def _hosts(context: RequestContext, named: Sequence[str]) -> Sequence[str]:
+    return named or host_db.all_hostnames(context)
+
+
+def audit(
+    context: RequestContext, named: Sequence[str], use_json: bool
+) -> int:
+    """Show how the providers of hosts differ from the database."""
+    findings = [look(context, host) for host in _hosts(context, named)]
+    _show(findings, use_json)
+    return manage.FINDINGS if any(findings) else manage.CLEAN
+
+
+def heal(
+    context: RequestContext,
+    named: Sequence[str],
+    use_json: bool,
+    orphans: bool = False,
+) -> int:
+    """Repair the providers of hosts, and show what was wrong.
+
+    :param orphans: delete those that nothing is allocated from, too
+    """
+    before, after = [], []
+    for host in _hosts(context, named):
+        found = look(context, host)
+        before.append(found)
+        if not found:
+            continue
+        if orphans:
+            for orphan in found.orphans:
+                providers.delete_orphan(context, orphan)
+        if found.changes:
+            errors = providers.sync_host(context, host, full=True)
+        else:
+            errors = {}
+        left = look(context, host)
+        left.problems = sorted({*left.problems, *errors.values()})
+        after.append(left)
+    if use_json:
+        output.as_json({"found": _by_host(before), "left": _by_host(after)})
+    else:
+        _show(before, False)
+        if any(before):
+            output.line("Left after the repair:")
+            _show(after, False)
+    return manage.FINDINGS if any(after) else manage.CLEAN
+
+
+def _by_host(findings: Sequence[Finding]) -> dict[str, Any]:
+    return {found.host: found.to_dict() for found in findings if found}
+
+
+def _show(findings: Sequence[Finding], use_json: bool) -> None:
+    if use_json:
+        output.as_json(_by_host(findings))
+        return
+    for found in findings:
+        if found:
+            output.line(f"{found.host}:")
+            for text in found.lines():
+                output.line(f"  {text}")
+    if not any(findings):
+        output.line("Placement agrees with the database.")
