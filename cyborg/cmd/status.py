@@ -330,7 +330,7 @@ class Checks(upgradecheck.UpgradeCommands):
         """Does the message bus answer?"""
         try:
             url = messaging.TransportURL.parse(CONF)
-        except messaging.InvalidTransportURL as error:
+        except (messaging.InvalidTransportURL, ValueError) as error:
             return Result(Code.FAILURE, f"[DEFAULT] transport_url: {error}")
         if url.transport == "fake":
             return Result(

@@ -30,7 +30,7 @@ ENUMS = {
 }
 
 
-def table_options() -> dict[str, str]:
+def table_options() -> dict[str, Any]:
     """Return what every table is created with on MySQL and MariaDB."""
     return {
         "mysql_engine": CONF.database.mysql_engine,

@@ -80,8 +80,11 @@ def foreign_keys(table: sa.Table) -> None:
     }
     for key in sorted(table.foreign_keys, key=lambda key: str(key.name)):
         item = found.get((key.parent.name,))
-        action = (item or {}).get("options", {}).get("ondelete")
-        if item and item["name"] == key.name and action in _PASSIVE:
+        if (
+            item is not None
+            and item["name"] == key.name
+            and item["options"].get("ondelete") in _PASSIVE
+        ):
             continue
         # Rows that the old key has checked need not be checked again, which
         # would copy the table.
@@ -92,7 +95,7 @@ def foreign_keys(table: sa.Table) -> None:
             op.execute("SET SESSION foreign_key_checks = 0")
         try:
             op.create_foreign_key(
-                key.name,
+                str(key.name),
                 table.name,
                 key.column.table.name,
                 [key.parent.name],

@@ -30,9 +30,8 @@ def counters(db: sa.Engine) -> None:
 
 def values(db: sa.Engine) -> dict[str, int]:
     with db.connect() as connection:
-        return {
-            name: value for name, value in connection.execute(TABLE.select())
-        }
+        rows = connection.execute(TABLE.select())
+        return {row.name: row.value for row in rows}
 
 
 def together(*functions: object) -> list[BaseException]:

@@ -29,7 +29,9 @@ def rows(engine: sa.Engine) -> dict[str, dict[int, dict[str, Any]]]:
     found = {}
     with engine.connect() as connection:
         for table in baseline.metadata().sorted_tables:
-            columns = [sa.column(column.name) for column in table.columns]
+            columns: list[Any] = [
+                sa.column(column.name) for column in table.columns
+            ]
             query = sa.select(*columns).select_from(sa.table(table.name))
             found[table.name] = {
                 row.id: dict(row._mapping) for row in connection.execute(query)
@@ -95,7 +97,8 @@ def made_at_once(engine: sa.Engine) -> dict[str, Any]:
     with migration._connecting() as connection:
         tables.drop_all(connection)
         if engine.dialect.name == "postgresql":
-            for item in sa.inspect(connection).get_enums():
+            inspector: Any = sa.inspect(connection)
+            for item in inspector.get_enums():
                 connection.exec_driver_sql(f"DROP TYPE {item['name']}")
         connection.commit()
     migration.create_schema()
@@ -295,7 +298,7 @@ class TestRefusals:
     ) -> None:
         upstream.load_schema(sqlite_db, "migrated")
         _restamp(sqlite_db, revision)
-        with pytest.raises(exception.SchemaRefused, match="2023.2 or later"):
+        with pytest.raises(exception.SchemaRefused, match=r"2023\.2 or later"):
             migration.upgrade()
         assert migration.version() == revision
 

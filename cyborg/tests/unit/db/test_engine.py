@@ -67,11 +67,13 @@ class TestWriter:
     def test_nested_writers_are_one_transaction(
         self, context: RequestContext
     ) -> None:
-        with pytest.raises(db_exception.DBDuplicateEntry):
-            with engine.writing(context):
-                insert(context, "one")
-                insert(context, "two")
-                insert(context, "two")
+        with (
+            pytest.raises(db_exception.DBDuplicateEntry),
+            engine.writing(context),
+        ):
+            insert(context, "one")
+            insert(context, "two")
+            insert(context, "two")
         assert value_of("one") is None
         assert value_of("two") is None
 
@@ -121,7 +123,7 @@ class TestThreads:
         def increment(context: RequestContext) -> None:
             attempts.append(1)
             query = sa.select(TABLE.c.value).where(TABLE.c.name == "hits")
-            value = context.connection.scalar(query)
+            value = context.connection.scalar(query) or 0
             context.connection.execute(
                 sa.update(TABLE)
                 .where(TABLE.c.name == "hits")

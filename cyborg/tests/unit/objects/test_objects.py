@@ -143,7 +143,7 @@ class TestEarlierPeers:
         assert (device.vendor, device.type) == ("0x8086", "FPGA")
         assert device.stub is False
         assert device.controlpath_id.cpid_type == "PCI"
-        (deployable,) = device.deployable_list
+        deployable: Any = device.deployable_list[0]
         assert deployable.name == "compute-1_0000:5e:00.0"
         assert [
             (attribute.key, attribute.value)
@@ -250,7 +250,8 @@ class TestForEarlierPeers:
 
 class TestDefaults:
     def test_lists_are_not_shared(self) -> None:
-        first, second = report.DriverDeployable(), report.DriverDeployable()
+        first: Any = report.DriverDeployable()
+        second = report.DriverDeployable()
         first.attribute_list.append(
             report.DriverAttribute(key="rc", value="FPGA")
         )

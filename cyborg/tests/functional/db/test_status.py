@@ -1,0 +1,416 @@
+"""cyborg-status upgrade check: what it sees, and what it says."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+from oslo_upgradecheck import upgradecheck
+import pytest
+import sqlalchemy as sa
+
+from cyborg import conf
+from cyborg.clients import auth
+from cyborg.clients import placement as placement_client
+from cyborg.cmd import status
+from cyborg.db import migration
+from cyborg.db import models
+from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import placement as placement_fixture
+from cyborg.tests.fixtures import records
+from cyborg.tests.fixtures import upstream
+
+CONF = conf.CONF
+SUCCESS, WARNING, FAILURE = upgradecheck.Code
+HOSTS = ("compute-1.example.org", "compute-2.example.org")
+
+Configure = Callable[..., status.Checks]
+
+
+@pytest.fixture(scope="module")
+def peer(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[placement_fixture.Placement]:
+    """A Placement that knows the hosts of upstream's ``data.sql``."""
+    peer = placement_fixture.Placement(tmp_path_factory.mktemp("placement"))
+    peer.start()
+    for host in HOSTS:
+        peer.create_provider(host)
+    yield peer
+    peer.stop()
+
+
+@pytest.fixture
+def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
+    """Read a configuration; returns the checks that see it."""
+
+    def read(text: str) -> status.Checks:
+        path = tmp_path / "cyborg.conf"
+        path.write_text(text)
+        CONF([], default_config_files=[str(path)])
+        auth.reset()
+        return status.Checks()
+
+    yield read
+    auth.reset()
+    CONF.reset()
+
+
+@pytest.fixture
+def checks(configure: Configure) -> status.Checks:
+    return configure("")
+
+
+def add(engine: sa.Engine, model: Any, **values: Any) -> None:
+    with engine.begin() as connection:
+        records.insert(connection, model, **values)
+
+
+def test_an_earlier_database_in_a_healthy_cloud(
+    peer: placement_fixture.Placement,
+    database_url: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    with database.configured(database_url) as engine:
+        upstream.load_schema(engine, "created")
+        upstream.load(engine, "data")
+        kind = engine.dialect.name
+    config = tmp_path / "cyborg.conf"
+    config.write_text(
+        "[DEFAULT]\ntransport_url = rabbit://guest:guest@127.0.0.1:5672/\n"
+        f"[database]\nconnection = {database_url}\n"
+        "[placement]\nauth_type = admin_token\ntoken = admin\n"
+        f"endpoint = {peer.url}\n"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "cyborg.cmd.status"),
+            *(f"--config-file={config}", "upgrade", "check", "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {
+        check["check"]: (check["result"], check["details"])
+        for check in json.loads(done.stdout)["checks"]
+    }
+    assert done.returncode == WARNING
+    assert {name: code for name, (code, _) in found.items()} == {
+        "Policy File JSON to YAML Migration": SUCCESS,
+        "Database": WARNING if kind == "sqlite" else SUCCESS,
+        "Database Schema Revision": SUCCESS,
+        "Duplicate Rows": SUCCESS,
+        "Accelerator Requests Without Project": WARNING,
+        "Accelerator Requests Stuck In BindStarted": WARNING,
+        "Placement API": SUCCESS,
+        "Service Tokens": SUCCESS,
+        "Agents": SUCCESS,
+        "Messaging": SUCCESS,
+        "Host Names": WARNING,
+    }
+    assert "'cyborg-dbsync upgrade' brings it to" in str(
+        found["Database Schema Revision"]
+    )
+    details = found["Accelerator Requests Without Project"][1]
+    assert "2 accelerator request(s) have no project" in details
+    assert "administrator: e0000000-0000-4000-8000-000000000004." in details
+    assert (
+        "e0000000-0000-4000-8000-000000000007 (instance "
+        "10000000-0000-4000-8000-000000000004)"
+        in found["Accelerator Requests Stuck In BindStarted"][1]
+    )
+    # Deployables have the short name in front, which the agent listens to.
+    assert (
+        "compute-1.example.org (deployables are named compute-1_"
+        in (found["Host Names"][1])
+    )
+    assert "Placement has no" not in found["Host Names"][1]
+
+
+class TestDatabase:
+    def test_current(self, db: sa.Engine, checks: status.Checks) -> None:
+        migration.create_schema()
+        result = checks.schema_revision()
+        assert result.code == SUCCESS
+        assert result.details == f"The schema is at {migration.head()}."
+        for check in (
+            checks.duplicates,
+            checks.arqs_without_project,
+            checks.stuck_arqs,
+            checks.agents,
+            checks.host_names,
+        ):
+            assert check().code == SUCCESS
+
+    def test_empty(self, db: sa.Engine, checks: status.Checks) -> None:
+        result = checks.schema_revision()
+        assert result.code == SUCCESS
+        assert result.details == "The database has no tables yet."
+
+    def test_release_before_2023_2(
+        self, db: sa.Engine, checks: status.Checks
+    ) -> None:
+        upstream.load_schema(db, "migrated")
+        with db.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE alembic_version SET version_num = '4cc1d79978fc'"
+            )
+        result = checks.schema_revision()
+        assert result.code == FAILURE
+        assert "2023.2 or later" in str(result.details)
+
+    def test_duplicates(self, db: sa.Engine, checks: status.Checks) -> None:
+        upstream.load_schema(db, "created")
+        upstream.load(db, "data", "double-booked", "profiles-of-one-uuid")
+        result = checks.duplicates()
+        assert result.code == FAILURE
+        details = str(result.details)
+        assert "attach handle ab000000-0000-4000-8000-000000000001" in details
+        assert "accelerator request e0000000-0000-4000-8000-000000000090" in (
+            details
+        )
+        assert "UPDATE device_profiles SET uuid" in details
+
+    def test_old_engine(
+        self,
+        db: sa.Engine,
+        checks: status.Checks,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        if db.dialect.name == "sqlite":
+            assert checks.database().code == WARNING
+            return
+        assert checks.database().code == SUCCESS
+        monkeypatch.setitem(status.OLDEST_ENGINES, "MariaDB", (99, 1))
+        monkeypatch.setitem(status.OLDEST_ENGINES, "MySQL", (99, 1))
+        monkeypatch.setitem(status.OLDEST_ENGINES, "PostgreSQL", (99, 1))
+        result = checks.database()
+        assert result.code == FAILURE
+        assert "upgrade it to 99.1" in str(result.details)
+
+    def test_tables_without_transactions(self, checks: status.Checks) -> None:
+        with (
+            database.database("mysql") as url,
+            database.configured(url) as engine,
+        ):
+            migration.create_schema()
+            with engine.begin() as connection:
+                connection.exec_driver_sql(
+                    "ALTER TABLE reservations "
+                    "DROP FOREIGN KEY fk_reservations_usage_id"
+                )
+                connection.exec_driver_sql(
+                    "ALTER TABLE reservations ENGINE = MyISAM"
+                )
+            result = checks.database()
+            assert result.code == FAILURE
+            assert "not InnoDB: reservations." in str(result.details)
+
+
+class TestARQs:
+    def test_one_that_is_worked_on_is_not_stuck(
+        self, db: sa.Engine, checks: status.Checks
+    ) -> None:
+        upstream.load_schema(db, "migrated")
+        upstream.load(db, "data")
+        migration.upgrade()
+        assert checks.stuck_arqs().code == WARNING
+        values = {"kind": "bind", "payload": "{}", "step": "x", "attempt": 0}
+        add(db, models.Job, uuid=records.uuid(1), arq_id=None, **values)
+        assert checks.stuck_arqs().code == WARNING
+        add(db, models.Job, uuid=records.uuid(2), arq_id=7, **values)
+        assert checks.stuck_arqs().code == SUCCESS
+
+
+class TestAgents:
+    def test_versions(
+        self,
+        sqlite_db: sa.Engine,
+        checks: status.Checks,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        migration.create_schema()
+        for number, version in enumerate(("1.1", "1.0", None)):
+            add(
+                sqlite_db,
+                models.Host,
+                uuid=records.uuid(number),
+                hostname=f"host-{number}",
+                rpc_version=version,
+            )
+        result = checks.agents()
+        assert result.code == WARNING
+        assert "next release: host-1, host-2." in str(result.details)
+
+        monkeypatch.setattr(status, "OLDEST_AGENT", (1, 1))
+        result = checks.agents()
+        assert result.code == FAILURE
+        assert "first: host-1, host-2." in str(result.details)
+
+
+class TestHostNames:
+    def test_host_without_provider(
+        self,
+        peer: placement_fixture.Placement,
+        sqlite_db: sa.Engine,
+        configure: Configure,
+    ) -> None:
+        checks = configure(
+            "[placement]\nauth_type = admin_token\ntoken = admin\n"
+            f"endpoint = {peer.url}\n"
+        )
+        migration.create_schema()
+        with sqlite_db.begin() as connection:
+            device = records.device(connection, 1, hostname="cn1")
+            records.deployable(connection, 1, device, name="cn1_0000:3b:00.0")
+        result = checks.host_names()
+        assert result.code == WARNING
+        assert "named like these hosts: cn1." in str(result.details)
+        peer.create_provider("cn1")
+        assert checks.host_names().code == SUCCESS
+
+    def test_a_known_agent_is_called_by_its_own_name(
+        self, sqlite_db: sa.Engine, checks: status.Checks
+    ) -> None:
+        migration.create_schema()
+        with sqlite_db.begin() as connection:
+            device = records.device(connection, 1, hostname="cn1.example.org")
+            records.deployable(connection, 1, device, name="cn1_0000:3b:00.0")
+        assert checks.host_names().code == WARNING
+        add(
+            sqlite_db,
+            models.Host,
+            uuid=records.uuid(1),
+            hostname="cn1.example.org",
+            rpc_host="cn1",
+        )
+        assert checks.host_names().code == SUCCESS
+
+
+class TestPlacement:
+    def test_not_configured(self, checks: status.Checks) -> None:
+        result = checks.placement_api()
+        assert result.code == FAILURE
+        assert "neither [placement] nor [keystone_authtoken]" in str(
+            result.details
+        )
+
+    def test_away(self, configure: Configure) -> None:
+        result = configure(
+            "[placement]\nauth_type = admin_token\ntoken = admin\n"
+            "connect_retries = 0\nendpoint = http://127.0.0.1:1\n"
+        ).placement_api()
+        assert result.code == FAILURE
+        assert "See the options of [placement]" in str(result.details)
+
+    def test_too_old(
+        self,
+        peer: placement_fixture.Placement,
+        configure: Configure,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        checks = configure(
+            "[placement]\nauth_type = admin_token\ntoken = admin\n"
+            f"endpoint = {peer.url}\n"
+        )
+        assert checks.placement_api().code == SUCCESS
+        monkeypatch.setattr(placement_client, "MICROVERSION", "1.999")
+        result = checks.placement_api()
+        assert result.code == FAILURE
+        assert "1.999 is needed" in str(result.details)
+
+
+class TestServiceTokens:
+    @pytest.mark.parametrize(
+        ("text", "code", "says"),
+        [
+            ("", SUCCESS, "Roles: service."),
+            (
+                "[keystone_authtoken]\nservice_token_roles_required = false",
+                FAILURE,
+                "any token passes",
+            ),
+            (
+                "[keystone_authtoken]\nservice_token_roles =",
+                FAILURE,
+                "is empty",
+            ),
+            (
+                "[DEFAULT]\nauth_strategy = noauth2",
+                WARNING,
+                "is an administrator",
+            ),
+        ],
+    )
+    def test_settings(
+        self,
+        configure: Configure,
+        text: str,
+        code: upgradecheck.Code,
+        says: str,
+    ) -> None:
+        result = configure(f"{text}\n").service_tokens()
+        assert result.code == code
+        assert says in str(result.details)
+
+
+class TestMessageBus:
+    @pytest.mark.parametrize(
+        ("url", "code", "says"),
+        [
+            ("rabbit://127.0.0.1:1/", FAILURE, "do not answer: 127.0.0.1:1 ("),
+            (
+                "rabbit://127.0.0.1:1,127.0.0.1:5672/",
+                WARNING,
+                "do not answer: 127.0.0.1:1 (",
+            ),
+            ("rabbit://", FAILURE, "names no host"),
+            ("fake://", WARNING, "one process"),
+            ("rabbit://127.0.0.1:nonsense/", FAILURE, "transport_url"),
+        ],
+    )
+    def test_urls(
+        self,
+        configure: Configure,
+        url: str,
+        code: upgradecheck.Code,
+        says: str,
+    ) -> None:
+        result = configure(f"[DEFAULT]\ntransport_url = {url}\n").message_bus()
+        assert result.code == code
+        assert says in str(result.details)
+
+
+def test_policy_file_in_json(
+    configure: Configure, tmp_path: pathlib.Path
+) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"cyborg:device:get_all": "role:reader"}')
+    result = configure(
+        f"[oslo_policy]\npolicy_file = {policy}\n"
+    ).policy_file()
+    assert result.code == FAILURE
+    assert "oslopolicy-convert-json-to-yaml" in str(result.details)
+
+
+def test_database_away(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    checks = configure(
+        "[database]\nconnection = mysql+pymysql://root@127.0.0.1:1/cyborg\n"
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(status.db_engine.reset)
+        status.db_engine.reset()
+        result = checks.database()
+        assert result.code == FAILURE
+        assert "does not answer" in str(result.details)
+        result = checks.duplicates()
+        assert result.code == WARNING
+        assert result.details == "Not checked: see the database."
