@@ -78,7 +78,7 @@ def _invalid(reason: str) -> exception.ConfigInvalid:
     return exception.ConfigInvalid(option=_OPTION, reason=reason)
 
 
-def parse_namespaces(text: str) -> dict[str, Namespace]:
+def parse_namespaces(text: str) -> list[Namespace]:
     """Return the named namespaces that ``ndctl list -X`` printed.
 
     It prints an array, a bare object when there is exactly one namespace,
@@ -87,17 +87,22 @@ def parse_namespaces(text: str) -> dict[str, Namespace]:
     :raises DriverError: it printed something else
     """
     if not text.strip():
-        return {}
+        return []
     try:
         entries = json.loads(text)
         if isinstance(entries, dict):
             entries = [entries]
-        found = [_namespace(entry) for entry in entries if "name" in entry]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [_namespace(entry) for entry in entries if "name" in entry]
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise exception.DriverError(
             reason=f"ndctl list printed what cannot be understood: {error!r}"
         ) from error
-    return {namespace.name: namespace for namespace in found}
 
 
 def _namespace(entry: dict[str, Any]) -> Namespace:
@@ -117,7 +122,7 @@ def _namespace(entry: dict[str, Any]) -> Namespace:
 
 
 def choose(
-    names: Sequence[str], namespaces: dict[str, Namespace]
+    names: Sequence[str], namespaces: Sequence[Namespace]
 ) -> list[Namespace]:
     """Return the namespaces of one label.
 
@@ -126,9 +131,13 @@ def choose(
     """
     chosen = []
     for name in names:
-        if name not in namespaces:
-            raise exception.DriverError(reason=f"no namespace {name}")
-        namespace = namespaces[name]
+        # The kernel lets two namespaces have one name.
+        found = [each for each in namespaces if each.name == name]
+        if len(found) != 1:
+            raise exception.DriverError(
+                reason=f"{len(found)} namespaces are called {name}, not one"
+            )
+        namespace = found[0]
         if namespace.mode != "devdax":
             raise exception.DriverError(
                 reason=f"namespace {name} has mode {namespace.mode}, "
@@ -186,7 +195,7 @@ class IntelPMEMDriver(driver.Driver):
         self,
         label: str,
         names: list[str],
-        namespaces: dict[str, Namespace],
+        namespaces: list[Namespace],
     ) -> report.DriverDevice:
         cpid = report.DriverControlPathID(
             cpid_type=str(constants.ControlPathIDType.PMEM),

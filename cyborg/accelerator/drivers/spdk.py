@@ -54,6 +54,7 @@ def parse_drives(bdevs: Any) -> list[Drive]:
                 if drive is not None:
                     drives.setdefault(drive.address, drive)
     except (
+        ArithmeticError,
         AttributeError,
         KeyError,
         TypeError,

@@ -1,5 +1,6 @@
 """Persistent memory: the option, what ndctl prints, whole reports."""
 
+import contextlib
 import json
 
 from hypothesis import given
@@ -114,12 +115,21 @@ def test_nothing_configured_runs_nothing():
     [
         "\n",
         json.dumps([entry(1)]),
+        json.dumps([entry(0), entry(1), entry(2, name="ns1")]),
         json.dumps([entry(0, mode="fsdax"), entry(1)]),
         json.dumps([entry(0, size=1), entry(1)]),
         json.dumps([entry(0, daxregion={"devices": []}), entry(1)]),
         json.dumps([entry(0, uuid="f" * 200), entry(1)]),
     ],
-    ids=["empty", "missing", "fsdax", "size", "no chardev", "too long"],
+    ids=[
+        "empty",
+        "missing",
+        "twice",
+        "fsdax",
+        "size",
+        "no chardev",
+        "too long",
+    ],
 )
 def test_label_that_cannot_be_offered_is_a_stub(printed):
     (device,) = make(printed, "6GB:ns0|ns1").discover()
@@ -144,6 +154,24 @@ def test_unnamed_namespaces_are_left_alone():
 def test_what_ndctl_never_prints(printed):
     with pytest.raises(exception.DriverError):
         make(printed, "A:ns0").discover()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(entry(0))), JSON, max_size=3))
+def test_any_entry_is_understood_or_refused(changes):
+    printed = json.dumps([entry(0, **changes), entry(1)])
+    with contextlib.suppress(exception.DriverError):
+        found = intel_pmem.parse_namespaces(printed)
+        assert "ns1" in [namespace.name for namespace in found]
 
 
 def test_ndctl_is_tried_with_privileges():

@@ -1,7 +1,10 @@
 """Drives that SPDK owns: whole reports, and what it may answer."""
 
+import contextlib
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
 from cyborg.accelerator.drivers import spdk
@@ -52,9 +55,7 @@ def discover(*bdevs, driver=spdk.NVMFSPDKDriver):
     ).discover()
 
 
-@pytest.mark.parametrize(
-    "driver", [spdk.NVMFSPDKDriver, spdk.VhostSPDKDriver]
-)
+@pytest.mark.parametrize("driver", [spdk.NVMFSPDKDriver, spdk.VhostSPDKDriver])
 def test_report(driver):
     assert driver_fixture.plain(discover(bdev(), MALLOC, driver=driver)) == [
         {
@@ -145,6 +146,29 @@ def test_order_of_answer_changes_nothing():
 def test_odd_answers(odd):
     with pytest.raises(exception.DriverError):
         discover(odd)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = ["name", "claimed", "block_size", "num_blocks", "driver_specific"]
+PATH_KEYS = ["trid", "ctrlr_data", "pci_address"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON, max_size=2),
+    st.dictionaries(st.sampled_from(PATH_KEYS), JSON, max_size=2),
+)
+def test_any_answer_is_understood_or_refused(changes, path_changes):
+    answer = [bdev("Nvme0n1", path() | path_changes) | changes]
+    with contextlib.suppress(exception.DriverError):
+        for drive in spdk.parse_drives(answer):
+            assert drive.address == "0000:5e:00.0"
 
 
 def test_socket_is_below_root(socket_dir):
