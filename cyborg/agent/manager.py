@@ -185,7 +185,7 @@ class AgentManager:
     def _run_heartbeat(self) -> None:
         interval = CONF.agent.heartbeat_interval
         while not self._ended.wait(
-            max(0.1, interval - self._reporter.seconds_silent())
+            max(1.0, interval - self._reporter.seconds_silent())
         ):
             self._reporter.heartbeat()
 

@@ -145,7 +145,7 @@ class Conductor:
     def wait_for(self, notes: list[Any], count: int) -> None:
         """Block until so many notes came."""
         with self.told:
-            assert self.told.wait_for(lambda: len(notes) >= count, 10)
+            assert self.told.wait_for(lambda: len(notes) >= count, 60)
 
     def api(self) -> rpcapi.ConductorAPI:
         return rpcapi.local(self)

@@ -165,7 +165,7 @@ def test_hanging_driver_does_not_hold_the_others(
 
     class Hanging(conftest.ListDriver):
         def discover(self) -> list[Any]:
-            release.wait(10)
+            release.wait(60)
             return super().discover()
 
     hanging = Hanging(conftest.device("0c"))
@@ -174,7 +174,7 @@ def test_hanging_driver_does_not_hold_the_others(
     assert (first.devices, first.complete) == ([], False)
     assert "too long" in str(first.error)
     release.set()
-    found._running["slow"].join(10)
+    found._running["slow"].join(60)
     monkeypatch.setattr(discovery, "PATIENCE", 4)
     (again,) = found.run()
     assert (buses(again), again.complete) == (["0c"], True)

@@ -85,7 +85,8 @@ def test_registration_goes_on_until_the_provider_is_known(
     assert conductor.reports == []
     conductor.hostname = "cn1"
     conductor.wait_for(conductor.reports, 1)
-    assert conductor.registrations == [["cn1"]] * 2
+    assert len(conductor.registrations) > 1
+    assert all(names == ["cn1"] for names in conductor.registrations)
     agent.stop()
 
 
@@ -144,7 +145,7 @@ def test_heartbeats_go_on_while_a_driver_hangs(
 
     class Hanging(conftest.ListDriver):
         def discover(self) -> list[Any]:
-            release.wait(20)
+            release.wait(120)
             return []
 
     start(one=Hanging())
@@ -293,9 +294,9 @@ def test_handles_are_prepared_under_either_name(
 ) -> None:
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, name, handle, 10)
+    agent.prepare_handle(context, name, handle, 60)
     assert mdevs(served) == [handle["uuid"]]
-    agent.cleanup_handle(context, name, handle, 10)
+    agent.cleanup_handle(context, name, handle, 60)
     assert mdevs(served) == []
 
 
@@ -307,7 +308,7 @@ def test_handle_that_needs_nothing_gets_nothing(
         "attach_type": "PCI",
         "attach_info": CPID["cpid_info"],
     }
-    rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 10)
+    rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 60)
     assert mdevs(served) == []
 
 
@@ -317,10 +318,10 @@ def test_mdevs_can_be_left_to_nova(
     config.config(group="gpu_devices", precreate_mdev=False)
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, "cn1", handle, 10)
+    agent.prepare_handle(context, "cn1", handle, 60)
     assert mdevs(served) == []
     served.create_mdev("0000:0c:00.0", "fake-1", handle["uuid"])
-    agent.cleanup_handle(context, "cn1", handle, 10)
+    agent.cleanup_handle(context, "cn1", handle, 60)
     assert mdevs(served) == []
 
 
@@ -335,7 +336,7 @@ def test_any_failure_reaches_the_conductor_as_an_error_it_knows(
     monkeypatch.setattr(served, "create_mdev", fail)
     handle = mdev_handle()
     with pytest.raises(exception.DriverError) as error:
-        rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 10)
+        rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 60)
     assert error.value.faultstring == "PermissionError: no privilege"
 
 
@@ -347,7 +348,7 @@ def program(context: Any, image: dict[str, Any], **changes: Any) -> Any:
         **changes,
     }
     return rpcapi.AgentAPI().program(
-        context, "cn1", image=image, timeout=10, **values
+        context, "cn1", image=image, timeout=60, **values
     )
 
 
@@ -401,7 +402,7 @@ def test_firmware_is_updated(
             CPID,
             image,
             driver=name,
-            timeout=10,
+            timeout=60,
         )
         assert answer["code"] == code
     assert loaded(served) == hashlib.sha256(test_images.DATA).hexdigest()

@@ -52,7 +52,7 @@ class Card(
     ) -> bool:
         assert image_file_path.endswith(".bin")
         self.entered.set()
-        self.release.wait(10)
+        self.release.wait(60)
         if isinstance(self.result, BaseException):
             raise self.result
         if self.result:
@@ -227,11 +227,11 @@ def test_repeated_call_waits_for_the_running_job(host: Host) -> None:
     ]
     for caller in callers:
         caller.start()
-    assert host.card.entered.wait(10)
+    assert host.card.entered.wait(60)
     assert all(caller.is_alive() for caller in callers)
     host.card.release.set()
     for caller in callers:
-        caller.join(10)
+        caller.join(60)
     assert len(host.card.loaded) == 1
 
 
@@ -239,18 +239,19 @@ def test_hanging_card_does_not_hold_the_others(
     host: Host, config: Any
 ) -> None:
     image = host.glance.add()
-    config.config(program_timeout=1)
     host.card.release.clear()
     first = threading.Thread(target=host.program, args=(image,))
     first.start()
-    assert host.card.entered.wait(10)
+    assert host.card.entered.wait(60)
+    config.config(program_timeout=1)
     with pytest.raises(exception.DriverError, match="was busy for 1 s"):
         host.program(image, job="job 2")
     (found,) = host.found.run()
     assert (len(found.devices), found.complete) == (2, True)
     assert host.card.calls == 1
+    config.config(program_timeout=600)
     host.card.release.set()
-    first.join(10)
+    first.join(60)
     host.program(image, job="job 3", bus="0d")
     assert len(host.card.loaded) == 2
 
