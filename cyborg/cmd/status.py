@@ -87,10 +87,12 @@ class Checks(upgradecheck.UpgradeCommands):
     def database_error(self) -> str | None:
         """Why the database does not answer, or None."""
         # Somebody waits for the answer, so it is not tried for minutes.
-        db_engine.configure(max_retries=1, retry_interval=1)
         try:
+            db_engine.configure(max_retries=1, retry_interval=1)
             with db_engine.get_engine().connect():
                 return None
+        except exception.ConfigInvalid as error:
+            return error.faultstring
         except (db_exception.DBError, sa.exc.SQLAlchemyError) as error:
             return str(error).splitlines()[0]
 

@@ -16,16 +16,17 @@ from typing import Concatenate
 from typing import ParamSpec
 from typing import TypeVar
 
-from oslo_config import cfg
 from oslo_db import api as db_api
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
+from cyborg import conf
 from cyborg import context as cyborg_context
+from cyborg.common import exception
 
-CONF = cfg.CONF
+CONF = conf.CONF
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,11 +86,20 @@ def configure(**overrides: Any) -> None:
     """Set the engine up from ``[database]``; later calls change nothing.
 
     :param overrides: oslo.db options that win over the configuration
+    :raises ConfigInvalid: if the URL names a driver that cannot be used
     """
     global _started
     with _configured:
         if _started:
             return
+        url = overrides.get("connection") or CONF.database.connection
+        if url.startswith("mariadb"):
+            # oslo.db does not see its deadlocks and duplicates for what
+            # they are.
+            raise exception.ConfigInvalid(
+                option="[database] connection",
+                reason="for MariaDB, too, it begins with mysql+pymysql://",
+            )
         _started = True
         _manager.configure(
             sqlite_fk=True, mysql_sql_mode="TRADITIONAL", **overrides

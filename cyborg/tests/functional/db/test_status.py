@@ -414,3 +414,13 @@ def test_database_away(
         result = checks.duplicates()
         assert result.code == WARNING
         assert result.details == "Not checked: see the database."
+
+
+def test_database_url_of_another_driver(configure: Configure) -> None:
+    checks = configure(
+        "[database]\nconnection = mariadb+pymysql://root@127.0.0.1/cyborg\n"
+    )
+    status.db_engine.reset()
+    result = checks.database()
+    assert result.code == FAILURE
+    assert "begins with mysql+pymysql://" in str(result.details)

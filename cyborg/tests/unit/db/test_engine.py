@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from cyborg import context as cyborg_context
+from cyborg.common import exception
 from cyborg.context import RequestContext
 from cyborg.db import engine
 from cyborg.tests.fixtures import database
@@ -109,6 +110,12 @@ class TestWriter:
     def test_foreign_keys_are_on(self, context: RequestContext) -> None:
         with engine.reading(context) as connection:
             assert connection.scalar(sa.text("PRAGMA foreign_keys")) == 1
+
+
+def test_url_that_oslo_db_does_not_understand() -> None:
+    engine.reset()
+    with pytest.raises(exception.ConfigInvalid, match=r"mysql\+pymysql"):
+        engine.configure(connection="mariadb+pymysql://root@127.0.0.1/cyborg")
 
 
 class TestThreads:
