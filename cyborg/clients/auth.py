@@ -53,11 +53,7 @@ def _load(group: str) -> ks_adapter.Adapter:
     credentials = _credentials_group(group)
     try:
         auth = loading.load_auth_from_conf_options(CONF, credentials)
-    except (
-        ks_exceptions.AuthPluginException,
-        ks_exceptions.ClientException,
-        cfg.Error,
-    ) as error:
+    except (ks_exceptions.ClientException, cfg.Error) as error:
         raise _invalid(group, f"[{credentials}] {error}") from error
     if auth is None:
         raise _invalid(

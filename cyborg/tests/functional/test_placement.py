@@ -124,6 +124,9 @@ def configured(
     with database.database("sqlite") as url, database.configured(url):
         migration.create_schema()
         yield
+    for option in ("connect_retries", "endpoint_override"):
+        CONF.clear_override(option, group="placement")
+    CONF.clear_override("removal_grace", group="conductor")
     auth.reset()
     CONF.reset()
 
@@ -741,7 +744,6 @@ def test_handles_that_are_gone_are_removed(site: Site) -> None:
     site.sync()
     # The one that is bound stays.
     assert site.host.count(models.AttachHandle) == 1
-    CONF.clear_override("removal_grace", group="conductor")
 
 
 # -- drift: each damage is found, and repaired

@@ -1,0 +1,114 @@
+"""Connections: whose credentials, and what a missing one looks like."""
+
+import os
+import pathlib
+
+import pytest
+
+from cyborg.clients import auth
+from cyborg.clients import placement
+from cyborg.common import exception
+from cyborg.conf import CONF
+from cyborg.tests.unit.clients import conftest
+
+
+def _configure(tmp_path: pathlib.Path, text: str) -> None:
+    path = tmp_path / "own.conf"
+    path.write_text(text)
+    CONF([], default_config_files=[str(path)])
+    auth.reset()
+
+
+def test_nothing_is_configured(tmp_path: pathlib.Path) -> None:
+    _configure(tmp_path, "")
+    with pytest.raises(exception.ConfigInvalid) as caught:
+        auth.adapter("nova")
+    text = caught.value.faultstring
+    assert "\n" not in text
+    assert "[nova]" in text
+    assert "[keystone_authtoken]" in text
+    assert "auth_url" in text
+
+
+def test_half_is_configured(tmp_path: pathlib.Path) -> None:
+    _configure(tmp_path, "[placement]\nauth_type = password\n")
+    with pytest.raises(exception.ConfigInvalid, match="auth_url"):
+        auth.adapter("placement")
+
+
+def test_a_plugin_that_is_none(tmp_path: pathlib.Path) -> None:
+    _configure(tmp_path, "[placement]\nauth_type = bogus\n")
+    with pytest.raises(exception.ConfigInvalid, match="bogus"):
+        auth.adapter("placement")
+
+
+def test_credentials_of_keystone_authtoken(
+    tmp_path: pathlib.Path, peer: conftest.Peer
+) -> None:
+    _configure(
+        tmp_path,
+        "[keystone_authtoken]\nauth_type = admin_token\n"
+        f"endpoint = {peer.url}\ntoken = theirs\n"
+        "region_name = north\ncafile = /ca.pem\n",
+    )
+    adapter = auth.adapter("placement")
+    assert adapter.region_name == "north"
+    assert adapter.session.verify == "/ca.pem"
+    peer.answer(200, {"resource_providers": []})
+    assert placement.Client().find_provider("cn 1/ä") is None
+    assert peer.requests[0].headers["X-Auth-Token"] == "theirs"
+    assert peer.requests[0].path == "/resource_providers?name=cn+1%2F%C3%A4"
+
+
+def test_the_groups_own_options_win(tmp_path: pathlib.Path) -> None:
+    _configure(
+        tmp_path,
+        "[keystone_authtoken]\nauth_type = admin_token\n"
+        "endpoint = http://a\ntoken = theirs\nregion_name = north\n"
+        "cafile = /ca.pem\n"
+        "[placement]\nregion_name = south\ntimeout = 3\ncafile = /own.pem\n",
+    )
+    adapter = auth.adapter("placement")
+    assert adapter.region_name == "south"
+    assert adapter.session.timeout == 3
+    assert adapter.session.verify == "/own.pem"
+
+
+def test_one_connection_pool_with_a_timeout(peer: conftest.Peer) -> None:
+    first = auth.adapter("placement")
+    assert auth.adapter("placement") is first
+    assert auth.adapter("nova") is not first
+    assert first.session.timeout == auth.TIMEOUTS["placement"]
+    # A child process must not write to its parent's connections.
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        same = auth.adapter("placement") is first
+        os.write(writer, b"same" if same else b"own")
+        os._exit(0)
+    os.wait()
+    assert os.read(reader, 4) == b"own"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_the_request_id_travels(peer: conftest.Peer) -> None:
+    peer.answer(200, {"resource_providers": []})
+    peer.answer(200, {"resource_providers": []})
+    placement.Client("req-1").find_provider("a")
+    placement.Client().find_provider("a")
+    sent = [r.headers.get("X-OpenStack-Request-ID") for r in peer.requests]
+    assert sent == ["req-1", None]
+
+
+def test_a_closed_connection_is_opened_once_more(
+    tmp_path: pathlib.Path, peer: conftest.Peer
+) -> None:
+    _configure(
+        tmp_path,
+        f"[placement]\nauth_type = admin_token\nendpoint = {peer.url}\n"
+        "token = a\nconnect_retry_delay = 0\n",
+    )
+    peer.answer(0)
+    peer.answer(200, {"resource_providers": []})
+    assert placement.Client().find_provider("a") is None
+    assert len(peer.requests) == 2
