@@ -2,7 +2,12 @@
 
 from typing import Any
 
+from oslo_privsep import priv_context
+
 from cyborg import conf
+
+# cyborg.privsep makes them, as it is imported.
+PRIVSEP_GROUPS = ("cyborg_sys_admin", "cyborg_sysfs")
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:
@@ -11,4 +16,6 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     for module in conf.MODULES:
         for group, options in module.list_opts().items():
             groups.setdefault(group, []).extend(options)
+    for group in PRIVSEP_GROUPS:
+        groups[group] = list(priv_context.OPTS)
     return list(groups.items())
