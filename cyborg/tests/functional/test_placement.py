@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+import json
 import pathlib
 import threading
 from typing import Any
@@ -22,6 +23,7 @@ from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import migration
 from cyborg.db import models
+from cyborg.manage import placement as manage_placement
 from cyborg.tests.fixtures import cards
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import placement as placement_fixture
@@ -913,3 +915,91 @@ def test_orphans_are_reported(site: Site) -> None:
         for name, orphan in orphans.items()
     }
     assert deleted == {old: True, _name(site, "marked"): False}
+
+
+# -- cyborg-manage
+
+
+def _manage(
+    capsys: pytest.CaptureFixture[str], run: Any, *args: Any, **options: Any
+) -> tuple[int, str]:
+    capsys.readouterr()
+    return run(*args, **options), capsys.readouterr().out
+
+
+def test_audit_and_heal_of_a_cloud(
+    make_site: Callable[[], Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, damaged = make_site(), make_site()
+    context = good.host.context
+    for site in (good, damaged):
+        site.host.add_card(_name(site, "a"), 2, traits=("CUSTOM_X",))
+        site.sync()
+    name = _name(damaged, "a")
+    before = damaged.tree[name]
+    _edit_inventory(damaged, before["uuid"])
+    audit, heal = manage_placement.audit, manage_placement.heal
+    code, text = _manage(capsys, audit, context, [], False)
+    assert code == 1
+    assert text == (
+        f"{damaged.host.name}:\n"
+        f"  {name}: inventory FPGA max_unit=1->2 reserved=4->0 "
+        "total=9->2\n"
+    )
+    code, text = _manage(capsys, audit, context, [], True)
+    assert code == 1
+    (change,) = json.loads(text)[damaged.host.name]["changes"]
+    assert (change["action"], change["provider"]) == (
+        "inventory",
+        before["uuid"],
+    )
+    # Named hosts only.
+    code, text = _manage(capsys, audit, context, [good.host.name], False)
+    assert code == 0
+    assert text == "Placement agrees with the database.\n"
+    code, text = _manage(capsys, heal, context, [good.host.name], False)
+    assert code == 0
+    assert damaged.tree[name] != before
+    code, text = _manage(capsys, heal, context, [], False)
+    assert code == 0
+    assert text.endswith("Placement agrees with the database.\n")
+    assert damaged.tree[name] == before
+    assert _manage(capsys, audit, context, [], False)[0] == 0
+
+
+def test_heal_says_what_it_cannot_do(
+    make_site: Callable[[], Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = make_site()
+    context = site.host.context
+    site.host.add_card(_name(site, "none"), rc=None)
+    lost = cards.Host("lost-" + site.host.name)
+    lost.add_card("lost-card")
+    heal = manage_placement.heal
+    code, text = _manage(capsys, heal, context, [], True)
+    assert code == 1
+    left = json.loads(text)["left"]
+    assert "nova-compute" in left[lost.name]["problems"][0]
+    assert "rc" in left[site.host.name]["problems"][0]
+    with pytest.raises(exception.HostNotFound):
+        heal(context, ["nobody"], False)
+
+
+def test_heal_deletes_orphans_when_told_to(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = site.host.context
+    site.host.add_card(_name(site, "a"))
+    site.sync()
+    old, used = _name(site, "old"), _name(site, "used")
+    for name in (old, used):
+        site.create_child(name, providers.provider_uuid(name), site.root)
+    site.set_inventories(providers.provider_uuid(used), FPGA={"total": 1})
+    site.allocate(providers.provider_uuid(used))
+    heal = manage_placement.heal
+    code, text = _manage(capsys, heal, context, [], False)
+    assert (code, len(site.tree)) == (1, 3)
+    assert f"{old}: provider" in text
+    code, text = _manage(capsys, heal, context, [], False, orphans=True)
+    assert code == 1
+    assert set(site.tree) == {_name(site, "a"), used}
