@@ -92,6 +92,18 @@ def get_server(uuid: str, request_id: str | None = None) -> dict[str, Any]:
     return server
 
 
+def find_owner(uuid: str) -> str | None:
+    """Return the project that owns a server, None if Nova cannot say.
+
+    :raises NovaUnavailable: Nova does not answer
+    """
+    try:
+        project = get_server(uuid).get("tenant_id")
+    except exception.ServerNotFound:
+        return None
+    return project if isinstance(project, str) else None
+
+
 def _ask(
     method: str, path: str, body: Any, request_id: str | None
 ) -> requests.Response:

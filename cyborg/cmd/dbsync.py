@@ -80,20 +80,11 @@ def online_data_migrations() -> int:
     profiles = data_migrations.translate_profiles(context)
     if profiles.migrated:
         print(f"Translated {profiles.migrated} device profile(s)")
-    arqs = data_migrations.fill_project_ids(context, find_project, limit)
+    arqs = data_migrations.fill_project_ids(context, nova.find_owner, limit)
     print(f"Migrated {arqs.migrated} ARQ(s)")
     if profiles.failed or arqs.failed:
         return 2
     return 1 if arqs.more else 0
-
-
-def find_project(instance_uuid: str) -> str | None:
-    """Return the project that owns an instance, None if Nova cannot say."""
-    try:
-        project = nova.get_server(instance_uuid).get("tenant_id")
-    except exception.ServerNotFound:
-        return None
-    return project if isinstance(project, str) else None
 
 
 def add_commands(subparsers: Any) -> None:

@@ -456,9 +456,7 @@ def _find_owner(context: RequestContext, work: Work) -> None:
     owner = None
     if instance is not None and not work.is_late():
         try:
-            owner = nova.get_server(instance)["tenant_id"]
-        except exception.ServerNotFound:
-            LOG.info("Server %s is gone; its owner is not needed", instance)
+            owner = nova.find_owner(instance)
         except (exception.ServiceUnavailable, exception.ConfigInvalid) as err:
             raise TryLater(err.faultstring) from err
     _store_owner(context, work, owner)

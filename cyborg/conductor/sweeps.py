@@ -21,6 +21,7 @@ from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import bound_instance as bound_db
+from cyborg.db import data_migrations
 from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import leftover as leftover_db
@@ -40,6 +41,7 @@ class Sweeper:
     """Runs the repairs, and remembers how far it has looked."""
 
     _marker: str = ""
+    _owners_known: bool = False
 
     def run(self, context: RequestContext) -> None:
         """One round of all repairs; an error in one spares the others."""
@@ -47,6 +49,7 @@ class Sweeper:
             resume_stuck,
             free_leaked_handles,
             delete_never_bound,
+            self.find_owners,
             self.look_for_servers,
         ):
             try:
@@ -62,6 +65,14 @@ class Sweeper:
                 )
             except Exception:
                 LOG.exception("%s failed", repair.__name__)
+
+    def find_owners(self, context: RequestContext) -> None:
+        """Once in a process: whose ARQs are those of early releases?"""
+        if not self._owners_known:
+            outcome = data_migrations.fill_project_ids(
+                context, nova.find_owner, BATCH
+            )
+            self._owners_known = not (outcome.failed or outcome.more)
 
     def look_for_servers(self, context: RequestContext) -> None:
         """Look at the next instances that have ARQs."""

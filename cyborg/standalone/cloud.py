@@ -13,6 +13,7 @@ from oslo_log import log as logging
 
 from cyborg.agent import manager as agent_manager
 from cyborg.api import app as api_app
+from cyborg.api.middleware import auth_token
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import service
@@ -26,8 +27,8 @@ from cyborg.standalone import placement
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
-# What auth_strategy = noauth2 takes every request for.
-PROJECT_ID = "standalone"
+# Whose every request is, without other headers.
+PROJECT_ID = auth_token.NOAUTH_PROJECT
 
 _CONFIG = """\
 # Written at every start of cyborg-standalone; changes here are lost.

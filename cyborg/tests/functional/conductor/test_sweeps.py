@@ -30,7 +30,7 @@ class Peers:
     def get_server(self, uuid: str, request_id: str | None = None) -> dict:
         if uuid not in self.servers:
             raise exception.ServerNotFound(uuid=uuid)
-        return {"id": uuid}
+        return {"id": uuid, "tenant_id": "the-owner"}
 
     def consumer_allocations(self, _client: object, uuid: str) -> dict:
         return {"provider": {}} if uuid in self.allocated else {}
@@ -173,3 +173,21 @@ def test_handles_nobody_owns_are_freed(
     in_use = [row.id for row in store.rows(models.AttachHandle) if row.in_use]
     assert len(in_use) == 2
     assert 7 in in_use
+
+
+def test_arqs_of_early_releases_get_their_owner_once(
+    store: inventory.Store, peers: Peers
+) -> None:
+    known, gone = _bound(store), _bound(store)
+    peers.servers.add(known)
+    peers.allocated.add(gone)
+    store.execute(sa.update(ARQS).values(project_id=None))
+    sweeper = sweeps.Sweeper()
+    sweeper.run(store.context)
+    owners = {
+        row.instance_uuid: row.project_id for row in store.rows(models.ARQ)
+    }
+    assert owners == {known: "the-owner", gone: None}
+    with inventory.counted() as statements:
+        sweeper.find_owners(store.context)
+    assert statements == []
