@@ -27,8 +27,6 @@ EVENT_NAME = "accelerator-request-bound"
 
 # Most instances whose events one POST carries.
 BATCH = 100
-# Seconds for which a claimed event is left to the conductor that sends it.
-_LEASE = 60
 _LONGEST_PAUSE = 30
 
 # Nova's answers to one event.
@@ -49,7 +47,7 @@ def send_due(
         host, until the events expired: they may be gone
     :returns: whether there may be more
     """
-    rows = notification_db.claim(context, BATCH, _LEASE)
+    rows = notification_db.claim(context, BATCH, CONF.conductor.job_lease)
     if not rows:
         return False
     faults.point("outbox-claimed")

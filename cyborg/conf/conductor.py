@@ -23,8 +23,8 @@ and the database, and conductors still have to run for background work.
         default=30,
         min=1,
         help="""
-Seconds after which work on a host whose conductor died is taken over by
-another conductor.
+Seconds after which the work of a conductor that died, on a host or with an
+event for Nova, is taken over by another conductor.
 """,
     ),
     cfg.IntOpt(
