@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import sys
+from typing import Any
 
 from cyborg.common import exception
 from cyborg.common import service
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _demo(cloud: "cloud_module.Cloud") -> int:  # type: ignore # noqa: F821
+def _demo(cloud: Any) -> int:
     from cyborg.standalone import demo
 
     print("Starting Placement, the conductor, the agent and the API ...")
@@ -76,7 +77,7 @@ def _demo(cloud: "cloud_module.Cloud") -> int:  # type: ignore # noqa: F821
         cloud.stop()
 
 
-def _start(cloud: "cloud_module.Cloud") -> None:  # type: ignore # noqa: F821
+def _start(cloud: Any) -> None:
     cloud.start()
     print(f"Cyborg serves {cloud.endpoint}, Placement {cloud.placement_url}")
     print("Its state and log are in", cloud.state)

@@ -137,6 +137,10 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
         start()
     except exception.ConfigInvalid as error:
         LOG.error("%s", error.faultstring)
+        if CONF.log_file or CONF.log_dir:
+            # Where whoever started it looks first.
+            sys.stderr.write(f"{error.faultstring}\n")
+        stop()
         return 1
     while not ended.is_set():
         woken.wait()

@@ -343,9 +343,7 @@ def _may_load(
     return True
 
 
-def _load(
-    context: RequestContext, work: Work, image: dict[str, Any]
-) -> None:
+def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
     answer = work.agent.program(
         context,
         work.rpc_host,

@@ -34,7 +34,9 @@ def wanted(group: Mapping[str, str]) -> Image | None:
     :raises Invalid: the group asks for a bitstream and for a function
     """
     image = {
-        member: group[key] for key, member in _MEMBERS.items() if group.get(key)
+        member: group[key]
+        for key, member in _MEMBERS.items()
+        if group.get(key)
     }
     if "id" in image and "function_id" in image:
         raise exception.Invalid(

@@ -129,9 +129,7 @@ def problem_of(device: report.DriverDevice) -> str | None:
                 f"deployable {deployable.name} has {len(classes)} attributes "
                 f"'{constants.ATTR_RESOURCE_CLASS}', not one"
             )
-        if classes[
-            0
-        ] not in constants.STANDARD_RESOURCE_CLASSES and not (
+        if classes[0] not in constants.STANDARD_RESOURCE_CLASSES and not (
             _RESOURCE_CLASS.match(classes[0])
         ):
             return f"{classes[0]} is not a resource class Placement can hold"
@@ -194,9 +192,7 @@ def compare(
         if row is None:
             changes.devices.append(_new_device(device, driver_of.get(cpid)))
         else:
-            _compare_device(
-                changes, index, row, device, driver_of.get(cpid)
-            )
+            _compare_device(changes, index, row, device, driver_of.get(cpid))
     for cpid, row in index.device_by_cpid.items():
         if cpid not in seen and _is_absent(row, drivers):
             _mark_missing(changes, index, row)
@@ -227,9 +223,7 @@ def _group(rows: Sequence[Any], column: str) -> dict[int, list[Any]]:
     return grouped
 
 
-def _is_absent(
-    device: Any, drivers: Sequence[dict[str, Any]] | None
-) -> bool:
+def _is_absent(device: Any, drivers: Sequence[dict[str, Any]] | None) -> bool:
     """Tell whether a report without this device says that it is gone."""
     if drivers is None:
         return True
@@ -468,11 +462,12 @@ def _insert_deployables(
         [d.values | {"device_id": d.device_id} for d in deployables],
     )
     attributes = list(changes.attributes)
-    handles = list(changes.handles)
+    handles: list[tuple[int, int | None, report.DriverAttachHandle]] = [
+        *changes.handles
+    ]
     for deployable, deployable_id in zip(deployables, ids, strict=True):
         attributes += [
-            (deployable_id, key, value)
-            for key, value in deployable.attributes
+            (deployable_id, key, value) for key, value in deployable.attributes
         ]
         handles += [
             (deployable_id, deployable.control_path_id, handle)

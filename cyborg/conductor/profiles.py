@@ -28,7 +28,7 @@ def to_object(row: Any) -> profile_object.DeviceProfile:
 
 
 def _columns(profile: dict[str, Any]) -> dict[str, Any]:
-    values = {
+    values: dict[str, Any] = {
         name: profile[name]
         for name in ("uuid", "name", "description")
         if name in profile

@@ -76,16 +76,16 @@ def _queue_program(context: RequestContext, uuid: str, image: str) -> str:
     deployable = deployable_db.get(context, uuid)
     if deployable is None:
         raise exception.DeployableNotFound(uuid=uuid)
-    device = device_db.get(context, deployable.device_uuid)
+    driver = device_db.driver_of(context, deployable.device_id)
     host = host_db.get(context, deployable.hostname)
     if deployable.type != constants.DeviceType.FPGA:
         raise exception.NotProgrammable(
             uuid=uuid, reason=_("its type is %s") % deployable.type
         )
-    if not can(host, device.driver, "program"):
+    if not can(host, driver, "program"):
         raise exception.NotProgrammable(
             uuid=uuid,
-            reason=_("its driver %s cannot program") % device.driver,
+            reason=_("its driver %s cannot program") % driver,
         )
     if not inventory_db.control_paths(context, deployable.device_id):
         raise exception.NotProgrammable(

@@ -189,9 +189,7 @@ def delete_never_bound(context: RequestContext) -> None:
             binding.delete(_as_service(context), [row.uuid], None, None)
 
 
-def check_instances(
-    context: RequestContext, instances: Sequence[str]
-) -> None:
+def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
     """Free what is bound to servers that are gone for ``orphan_grace``.
 
     A server is gone if Nova does not know it and it has no allocation in
@@ -235,6 +233,8 @@ def _action_text() -> str:
 def _as_service(context: RequestContext) -> RequestContext:
     """Return the identity that may delete what has an instance."""
     return RequestContext(
-        is_admin=True, roles=["admin"], is_service_request=True,
+        is_admin=True,
+        roles=["admin"],
+        is_service_request=True,
         overwrite=False,
     )

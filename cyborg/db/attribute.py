@@ -59,7 +59,7 @@ def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
 @engine.reader
 def find_of(
     context: RequestContext, deployable_ids: Collection[int]
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[Any]:
     """Return (deployable_id, key, value) of all attributes, in order."""
     return context.connection.execute(
         sa.select(
@@ -107,9 +107,7 @@ def find_by_uuids(
 ) -> Sequence[sa.Row[Any]]:
     """Return those of the attributes that exist."""
     return context.connection.execute(
-        _query()
-        .where(ATTRIBUTES.c.uuid.in_(uuids))
-        .order_by(ATTRIBUTES.c.id)
+        _query().where(ATTRIBUTES.c.uuid.in_(uuids)).order_by(ATTRIBUTES.c.id)
     ).all()
 
 

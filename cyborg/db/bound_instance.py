@@ -47,9 +47,7 @@ def delete_empty(
 ) -> int:
     """Forget instances that no ARQ names any more; None = all of them."""
     statement = sa.delete(BOUND).where(
-        ~sa.exists().where(
-            models.ARQ.instance_uuid == BOUND.c.instance_uuid
-        )
+        ~sa.exists().where(models.ARQ.instance_uuid == BOUND.c.instance_uuid)
     )
     if instances is not None:
         statement = statement.where(BOUND.c.instance_uuid.in_(instances))

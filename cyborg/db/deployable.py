@@ -97,7 +97,7 @@ def get_by_id(context: RequestContext, id_: int) -> sa.Row[Any] | None:
 @engine.reader
 def for_bind(
     context: RequestContext, rp_uuids: Collection[str]
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[Any]:
     """Return the deployables that providers count, with device and host.
 
     A host that has not reported since an upgrade has no row: ``rpc_host``,

@@ -53,10 +53,17 @@ def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
 
 
 @engine.writer
-def update(
-    context: RequestContext, id_: int, values: dict[str, Any]
-) -> None:
+def update(context: RequestContext, id_: int, values: dict[str, Any]) -> None:
     """Change columns of a device."""
     context.connection.execute(
         sa.update(DEVICES).where(DEVICES.c.id == id_).values(**values)
     )
+
+
+@engine.reader
+def driver_of(context: RequestContext, id_: int) -> str | None:
+    """Return the entry point that reported a device, None if unknown."""
+    driver: str | None = context.connection.execute(
+        sa.select(DEVICES.c.driver).where(DEVICES.c.id == id_)
+    ).scalar()
+    return driver

@@ -63,9 +63,7 @@ def create(context: RequestContext, rows: Sequence[dict[str, Any]]) -> None:
 
 
 @engine.writer
-def update(
-    context: RequestContext, id_: int, values: dict[str, Any]
-) -> None:
+def update(context: RequestContext, id_: int, values: dict[str, Any]) -> None:
     """Change columns of a profile.
 
     :raises oslo_db.exception.DBDuplicateEntry: the name is taken

@@ -55,9 +55,13 @@ def load(context: RequestContext, hostname: str) -> Stored:
 
     return Stored(
         devices=rows(DEVICES, DEVICES.c.hostname == hostname),
-        control_paths=rows(CONTROL_PATHS, CONTROL_PATHS.c.device_id.in_(devices)),
+        control_paths=rows(
+            CONTROL_PATHS, CONTROL_PATHS.c.device_id.in_(devices)
+        ),
         deployables=rows(DEPLOYABLES, DEPLOYABLES.c.device_id.in_(devices)),
-        attributes=rows(ATTRIBUTES, ATTRIBUTES.c.deployable_id.in_(deployables)),
+        attributes=rows(
+            ATTRIBUTES, ATTRIBUTES.c.deployable_id.in_(deployables)
+        ),
         handles=rows(HANDLES, HANDLES.c.deployable_id.in_(deployables)),
     )
 

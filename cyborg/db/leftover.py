@@ -119,7 +119,9 @@ def mark_orphans(context: RequestContext, instance: str) -> float:
 
 
 @engine.use_case
-def unmark_orphans(context: RequestContext, instances: Collection[str]) -> None:
+def unmark_orphans(
+    context: RequestContext, instances: Collection[str]
+) -> None:
     """Take the mark off: the servers are there after all."""
     context.connection.execute(
         sa.update(ARQS)

@@ -363,9 +363,7 @@ class Job(Base):
         _foreign_key("attach_handles.id", "fk_jobs_attach_handle_id")
     )
     payload: orm.Mapped[str] = orm.mapped_column(sa.Text, default="{}")
-    step: orm.Mapped[str] = orm.mapped_column(
-        sa.String(32), default="queued"
-    )
+    step: orm.Mapped[str] = orm.mapped_column(sa.String(32), default="queued")
     owner: orm.Mapped[str | None] = orm.mapped_column(Uuid)
     lease_expires_at: orm.Mapped[datetime.datetime | None]
     deadline_at: orm.Mapped[datetime.datetime | None]

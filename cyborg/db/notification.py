@@ -17,9 +17,7 @@ OUTBOX = models.Notification.__table__
 
 
 @engine.writer
-def create(
-    context: RequestContext, events: Sequence[dict[str, Any]]
-) -> None:
+def create(context: RequestContext, events: Sequence[dict[str, Any]]) -> None:
     """Add events to send: instance_uuid, arq_uuid and status each."""
     now = timeutils.utcnow()
     context.connection.execute(

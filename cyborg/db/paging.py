@@ -3,7 +3,6 @@
 What a page costs does not depend on how far down the list it is.
 """
 
-from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 from typing import Any
@@ -38,12 +37,13 @@ def fetch(
     context: RequestContext,
     query: sa.Select[Any],
     page: Page,
-    columns: Mapping[str, Any],
+    columns: Any,
     visible: sa.ColumnElement[bool] | None = None,
 ) -> Sequence[sa.Row[Any]]:
     """Run ``query`` for a page: one statement, and one more for a marker.
 
-    :param columns: what can be sorted by; has ``id`` and ``uuid``
+    :param columns: the columns of a table, or a mapping, by name: what can be
+        sorted by; has ``id`` and ``uuid``
     :param visible: records whose existence the caller may learn of; None =
         all
     :raises Invalid: no such record has the marker's uuid
@@ -71,7 +71,7 @@ def _after(
     context: RequestContext,
     page: Page,
     key: Any,
-    columns: Mapping[str, Any],
+    columns: Any,
     visible: sa.ColumnElement[bool] | None,
 ) -> sa.ColumnElement[bool]:
     """Return the condition for what is listed after the marker."""

@@ -17,7 +17,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cyborg.hacking": (),
     "cyborg.common": ("cyborg.conf", "cyborg.policies", "cyborg.context"),
     # Runs managers: the one piece of the floor that knows objects.
-    "cyborg.common.service": ("cyborg.common", "cyborg.objects"),
+    "cyborg.common.service": (
+        "cyborg.common",
+        "cyborg.conf",
+        "cyborg.objects",
+    ),
     "cyborg.context": ("cyborg.common",),
     "cyborg.db": ("cyborg.context", "cyborg.common", "cyborg.conf"),
     "cyborg.clients": ("cyborg.common", "cyborg.conf", "cyborg.context"),

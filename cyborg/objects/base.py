@@ -2,6 +2,7 @@
 
 from typing import Any
 from typing import ClassVar
+from typing import Self
 
 from oslo_versionedobjects import base
 from oslo_versionedobjects import fields as ovo_fields
@@ -45,7 +46,7 @@ class CyborgObject(base.VersionedObject):
         setattr(self, attrname, value)
 
     @classmethod
-    def from_row(cls, row: Any) -> "CyborgObject":
+    def from_row(cls, row: Any) -> Self:
         """Return an object with every field that ``row`` has."""
         mapping = row._mapping
         return cls(

@@ -182,5 +182,3 @@ class Cloud:
         )
         daemon.start()
         return daemon
-
-

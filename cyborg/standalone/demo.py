@@ -185,7 +185,9 @@ class Demo:
 
     def _release(self, instance: str, arq: Any, name: str) -> None:
         self._client.delete_accelerator_request(arq.uuid)
-        left = [a for a in self._client.accelerator_requests() if a.id == arq.id]
+        left = [
+            a for a in self._client.accelerator_requests() if a.id == arq.id
+        ]
         self._hold(not left, "the request is still there")
         self._cloud.placement.delete(f"/allocations/{instance}")
         self._step("Nova gives it back", "the request is gone")
@@ -212,7 +214,8 @@ class Demo:
         get = self._cloud.placement.get
         providers = get("/resource_providers").json()["resource_providers"]
         for provider in sorted(
-            providers, key=lambda p: (p["parent_provider_uuid"] or "", p["name"])
+            providers,
+            key=lambda p: (p["parent_provider_uuid"] or "", p["name"]),
         ):
             path = f"/resource_providers/{provider['uuid']}"
             stock = get(f"{path}/inventories").json()["inventories"]

@@ -15,7 +15,6 @@ from cyborg.tests.fixtures.inventory import HOST
 from cyborg.tests.fixtures.inventory import PROJECT
 
 
-
 def test_bind_gives_each_arq_a_handle_and_tells_nova(
     store: inventory.Store,
 ) -> None:

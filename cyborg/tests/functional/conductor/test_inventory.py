@@ -46,7 +46,8 @@ def test_a_report_is_stored_and_marks_the_host(store: inventory.Store) -> None:
     assert deployable.num_accelerators == 16
     assert len(store.rows(models.AttachHandle)) == 16
     assert {
-        (row.key, row.value, row.origin) for row in store.rows(models.Attribute)
+        (row.key, row.value, row.origin)
+        for row in store.rows(models.Attribute)
     } == {
         ("rc", "FPGA", "driver"),
         ("trait0", "CUSTOM_FAKE_DEVICE", "driver"),
@@ -132,8 +133,9 @@ def test_a_driver_that_failed_loses_nothing(store: inventory.Store) -> None:
     assert store.rows(models.Device)[0].missing_since is None
     # Another driver's report says nothing about this one's devices either.
     other = inventory.device("Other", bus="0d")
-    entries = failed + [
-        inventory.driver_entry(other)[0] | {"name": "pci_driver"}
+    entries = [
+        *failed,
+        inventory.driver_entry(other)[0] | {"name": "pci_driver"},
     ]
     assert _report(store, [other], entries)
     assert store.rows(models.Device)[0].missing_since is None
@@ -226,9 +228,7 @@ def test_a_heartbeat_is_one_statement(store: inventory.Store) -> None:
     conductor = manager.ConductorManager()
     _report(store, [inventory.device()], digest="known")
     with inventory.counted() as statements:
-        answer = conductor.report_heartbeat(
-            store.context, HOST, HOST, "known"
-        )
+        answer = conductor.report_heartbeat(store.context, HOST, HOST, "known")
     assert answer == {"need_full_report": False}
     assert len(statements) == 1
     answer = conductor.report_heartbeat(store.context, HOST, HOST, "other")

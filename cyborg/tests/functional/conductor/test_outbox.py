@@ -65,9 +65,7 @@ def test_events_of_many_instances_go_in_one_post(
     (events,) = compute.posts
     assert len(events) == 6
     assert {event["server_uuid"] for event in events} == set(instances)
-    assert {event["name"] for event in events} == {
-        "accelerator-request-bound"
-    }
+    assert {event["name"] for event in events} == {"accelerator-request-bound"}
     assert store.rows(models.Notification) == []
     _send(store)
     assert len(compute.posts) == 1

@@ -103,9 +103,7 @@ def test_a_server_that_turns_up_loses_its_mark(
 def test_reporting_only_frees_nothing(
     store: inventory.Store, peers: Peers, config: config_fixture.Config
 ) -> None:
-    config.config(
-        group="conductor", orphan_grace=0, orphan_action="report"
-    )
+    config.config(group="conductor", orphan_grace=0, orphan_action="report")
     instance = _bound(store)
     for _ in range(2):
         sweeps.check_instances(store.context, [instance])
