@@ -1,6 +1,7 @@
 """Bind, unbind and delete on every engine: results, races and statements."""
 
 from concurrent import futures
+import multiprocessing
 import uuid
 
 import pytest
@@ -169,13 +170,31 @@ def _try_to_bind(store: inventory.Store, arq: str, rp_uuid: str) -> bool:
     return True
 
 
-def test_fifty_binds_over_sixteen_handles(store: inventory.Store) -> None:
-    (rp_uuid,) = store.report(inventory.device())
-    arqs = [store.arqs(1)[0] for _ in range(50)]
+def _conductor(url: str, arqs: list[str], rp_uuid: str) -> list[bool]:
+    """Bind in a process of its own, as a second conductor does."""
+    from cyborg.db import engine
+
+    engine.configure(connection=url)
+    store = inventory.Store()
     with futures.ThreadPoolExecutor(8) as pool:
-        won = list(
+        return list(
             pool.map(lambda arq: _try_to_bind(store, arq, rp_uuid), arqs)
         )
+
+
+def test_two_conductors_and_fifty_binds_over_sixteen_handles(
+    store: inventory.Store, database_url: str
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = [store.arqs(1)[0] for _ in range(50)]
+    with futures.ProcessPoolExecutor(
+        2, mp_context=multiprocessing.get_context("spawn")
+    ) as conductors:
+        parts = [
+            conductors.submit(_conductor, database_url, half, rp_uuid)
+            for half in (arqs[::2], arqs[1::2])
+        ]
+        won = [ok for part in parts for ok in part.result(timeout=120)]
     rows = [row for row in store.rows(models.ARQ) if row.state == "Bound"]
     assert sum(won) == len(rows) == store.in_use() == 16
     assert len({row.attach_handle_id for row in rows}) == 16
