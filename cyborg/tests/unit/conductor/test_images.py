@@ -1,0 +1,71 @@
+"""What a group of a profile asks to be loaded, and what is loaded."""
+
+import json
+import types
+
+import pytest
+
+from cyborg.common import exception
+from cyborg.conductor import binding
+from cyborg.conductor import images
+
+
+def test_a_group_names_at_most_one_image() -> None:
+    assert images.wanted({"resources:FPGA": "1"}) is None
+    assert images.wanted({"accel:bitstream_id": "b"}) == {"id": "b"}
+    assert images.wanted({"accel:function_id": "f"}) == {"function_id": "f"}
+    assert images.wanted({"accel:bitstream_name": "n"}) == {"name": "n"}
+    with pytest.raises(exception.Invalid, match="accel:bitstream_id"):
+        images.wanted({"accel:bitstream_id": "b", "accel:function_id": "f"})
+
+
+def test_a_functions_trait_is_one_placement_takes() -> None:
+    trait = images.function_trait("intel", "3afb-1c.2d")
+    assert trait == "CUSTOM_FPGA_FUNCTION_ID_INTEL_3AFB_1C_2D"
+    assert len(images.function_trait("intel", "x" * 300)) == 255
+
+
+def test_what_our_own_programming_loaded_is_known() -> None:
+    loaded = types.SimpleNamespace(bitstream_id="b", driver_name="intel")
+    empty = types.SimpleNamespace(bitstream_id=None, driver_name="intel")
+    trait = {images.function_trait("intel", "f")}
+    assert images.is_loaded(loaded, set(), {"id": "b"})
+    assert not images.is_loaded(loaded, set(), {"id": "c"})
+    assert images.is_loaded(loaded, trait, {"function_id": "f"})
+    assert not images.is_loaded(loaded, trait, {"function_id": "g"})
+    # A trait that somebody else gave it says nothing.
+    assert not images.is_loaded(empty, trait, {"function_id": "f"})
+    assert not images.is_loaded(loaded, trait, {"name": "f"})
+
+
+@pytest.mark.parametrize(
+    ("group", "size"),
+    [
+        ({"resources:FPGA": "2", "trait:CUSTOM_X": "required"}, 2),
+        ({"resources:FPGA": "1", "resources:CUSTOM_MEMORY": "3"}, 4),
+        (
+            {
+                "resources:FPGA": "2",
+                "resources:CUSTOM_MEMORY": "3",
+                "trait:CUSTOM_FPGA_XILINX": "required",
+            },
+            4,
+        ),
+        (
+            {
+                "resources:FPGA": "1",
+                "trait:CUSTOM_FPGA_XILINX": "forbidden",
+            },
+            1,
+        ),
+        ({"trait:CUSTOM_X": "required"}, 0),
+    ],
+)
+def test_a_group_stands_for_so_many_requests(
+    group: dict[str, str], size: int
+) -> None:
+    assert binding.group_size(group) == size
+    profile = types.SimpleNamespace(
+        profile_json=json.dumps({"groups": [group, group]})
+    )
+    assert binding.profile_size(profile) == 2 * size
