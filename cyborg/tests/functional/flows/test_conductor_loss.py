@@ -13,8 +13,8 @@ from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import services
 from cyborg.tests.functional.flows import site
 
-# A claimed event belongs to its conductor for a minute.
-TAKEN_OVER = 120
+# How long an event may take that another conductor has to send.
+TAKEN_OVER = 60
 
 
 @pytest.fixture
@@ -143,14 +143,14 @@ def test_second_conductor_takes_over(
 ) -> None:
     second = running.conductor("control-2")
     second.start(CYBORG_DIE_AT="outbox-claimed")
+    # Calls are dealt out in turn. With binds only, the second gets one of the
+    # first few, and dies of its event.
+    waiting = [new_arqs(member, profile) for _ in range(8)]
     instances: dict[str, list[dict[str, str]]] = {}
-    # Both take calls from one queue, so of a few binds the second gets one,
-    # and dies of it.
-    while second.running and len(instances) < 8:
+    while second.running and waiting:
         instance = str(uuid.uuid4())
-        arqs = new_arqs(member, profile)
-        instances[instance] = arqs
-        body = bind_body(compute, arqs, instance)
+        instances[instance] = waiting.pop()
+        body = bind_body(compute, instances[instance], instance)
         answer = nova_for_member.request(
             "PATCH", "/accelerator_requests", json=body
         )
@@ -158,12 +158,15 @@ def test_second_conductor_takes_over(
             # The call was in the hands of the one that died; Nova may repeat.
             nova_for_member.patch("/accelerator_requests", body)
     assert second.wait(60) == -signal.SIGKILL
-    site_in_use = sum(len(arqs) for arqs in instances.values())
-    assert site.handles_in_use(compute) == site_in_use
+    given = sum(len(arqs) for arqs in instances.values())
+    assert site.handles_in_use(compute) == given
     for instance, arqs in instances.items():
         check_bound(nova_for_member, nova, arqs, instance)
     for instance in instances:
         nova_for_member.delete("/accelerator_requests", instance=instance)
+    for arqs in waiting:
+        uuids = ",".join(arq["uuid"] for arq in arqs)
+        member.delete("/accelerator_requests", arqs=uuids)
     assert site.handles_in_use(compute) == 0
 
 
