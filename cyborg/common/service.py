@@ -16,6 +16,7 @@ from typing import Protocol
 from oslo_config import cfg
 from oslo_log import log as logging
 import oslo_messaging as messaging
+from oslo_service import opts as service_opts
 
 from cyborg import conf
 from cyborg.common import exception
@@ -52,6 +53,8 @@ def prepare(
             "oslo.messaging=INFO",
         ]
     )
+    # graceful_shutdown_timeout and what a daemon logs of its options.
+    service_opts.register_service_opts(CONF)
     rpc.set_defaults()
     try:
         CONF(
@@ -152,7 +155,7 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
     LOG.info("Stopping")
     # A second signal, or work that does not end, must not hold the process.
     timer = threading.Timer(
-        getattr(CONF, "graceful_shutdown_timeout", 60) or 60,
+        CONF.graceful_shutdown_timeout or threading.TIMEOUT_MAX,
         lambda: os._exit(1),
     )
     timer.daemon = True

@@ -8,6 +8,7 @@ each kind of job is in :mod:`cyborg.conductor.host_work`.
 from collections.abc import Callable
 from concurrent import futures
 import threading
+import time
 from typing import Any
 
 from oslo_config import cfg
@@ -28,6 +29,8 @@ LOG = logging.getLogger(__name__)
 # Seconds between two looks for work that nobody announced.
 _POLL = 5.0
 _LONGEST_PAUSE = 60
+# Seconds that stop() waits for work that is going on.
+_PATIENCE = 10.0
 
 
 class JobRunner:
@@ -63,11 +66,20 @@ class JobRunner:
         self._poller.wake()
 
     def stop(self) -> None:
-        """Finish what runs; what is queued is left to other conductors."""
+        """Finish what ends soon; leave the rest to other conductors."""
         self._poller.stop()
         if self._pool is not None:
-            self._pool.shutdown(wait=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + _PATIENCE
+        while self._running and time.monotonic() < end:
+            time.sleep(0.1)
         self._renewer.stop()
+        with self._lock:
+            unfinished = list(self._running)
+        if unfinished:
+            # Ours no more: what our threads still do will not be stored.
+            LOG.info("Leaving %d jobs to other conductors", len(unfinished))
+            job_db.release(get_admin_context(), unfinished, self._owner)
 
     def _start_due(self) -> bool:
         assert self._pool is not None

@@ -176,6 +176,18 @@ def postpone(
     )
 
 
+@engine.use_case
+def release(
+    context: RequestContext, uuids: Collection[str], owner: str
+) -> None:
+    """Give jobs up, so that others may take them at once."""
+    context.connection.execute(
+        sa.update(JOBS)
+        .where(JOBS.c.uuid.in_(uuids), JOBS.c.owner == owner)
+        .values(owner=None, lease_expires_at=timeutils.utcnow())
+    )
+
+
 @engine.writer
 def finish(
     context: RequestContext, uuid: str, owner: str, error: str | None = None
@@ -209,6 +221,45 @@ def delete(context: RequestContext, uuid: str, owner: str) -> bool:
         ).rowcount
         == 1
     )
+
+
+@engine.writer
+def renumber(context: RequestContext, uuid: str, owner: str) -> bool:
+    """Give a job an id that is greater than all; False if it is not ours."""
+    row = context.connection.execute(
+        sa.select(JOBS)
+        .where(
+            JOBS.c.uuid == uuid,
+            JOBS.c.owner == owner,
+            JOBS.c.finished_at.is_(None),
+        )
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        return False
+    context.connection.execute(sa.delete(JOBS).where(JOBS.c.id == row.id))
+    values = {name: row._mapping[name] for name in JOBS.c.keys()}
+    del values["id"]
+    context.connection.execute(sa.insert(JOBS).values(**values))
+    return True
+
+
+@engine.reader
+def images_of_arqs(
+    context: RequestContext, arq_ids: Collection[int]
+) -> dict[int, dict[str, Any]]:
+    """Return what jobs were to load, as their payload; by ARQ id."""
+    rows = context.connection.execute(
+        sa.select(JOBS.c.arq_id, JOBS.c.payload).where(
+            JOBS.c.arq_id.in_(arq_ids)
+        )
+    )
+    payloads = {row.arq_id: json.loads(row.payload) for row in rows}
+    return {
+        arq_id: {"image": payload["image"]}
+        for arq_id, payload in payloads.items()
+        if "image" in payload
+    }
 
 
 @engine.writer
