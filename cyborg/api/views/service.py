@@ -26,7 +26,7 @@ def show(service: Any) -> dict[str, Any]:
         "drivers": [
             {
                 "name": driver["name"],
-                "state": "ok" if driver["complete"] else "failed",
+                "state": driver["state"],
                 "error": driver["error"],
                 "capabilities": driver["capabilities"],
             }
