@@ -144,6 +144,9 @@ class Workers:
         self._ended = False
         # {process id: when it was started}
         self._alive: dict[int, float] = {}
+        # Only this process holds the writing end, so that its workers see
+        # an end of file when it is gone, whatever ended it.
+        self._pulse, self._heart = os.pipe()
 
     def serve(self) -> int:
         """Run the workers until a signal ends them; returns the status."""
@@ -179,12 +182,18 @@ class Workers:
             # Not the parent's, until there are this process' own.
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._heart)
+            threading.Thread(target=self._end_with_parent, daemon=True).start()
             status = self._run()
         except Exception:
             LOG.exception("Worker failed")
         finally:
             # Never back into what the parent was doing.
             os._exit(status)
+
+    def _end_with_parent(self) -> None:
+        os.read(self._pulse, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _end(self, signum: int, frame: Any) -> None:
         self._ended = True

@@ -47,6 +47,15 @@ CREATE = {
     )
 }
 
+
+def _value_of(paths: list[str], schema: common.Schema) -> common.Schema:
+    """Return the schema of operations whose path is one of ``paths``."""
+    return {
+        "if": {"properties": {"path": {"enum": paths}}},
+        "then": {"properties": {"value": schema}},
+    }
+
+
 _OPERATION = {
     "type": "object",
     "properties": {
@@ -64,9 +73,10 @@ _OPERATION = {
     "if": {"properties": {"op": {"const": "add"}}, "required": ["op"]},
     "then": {
         "required": ["value"],
-        "if": {"properties": {"path": {"enum": ["/hostname", "/project_id"]}}},
-        "then": {"properties": {"value": common.NAME}},
-        "else": {"properties": {"value": common.UUID}},
+        "allOf": [
+            _value_of(["/hostname", "/project_id"], common.NAME),
+            _value_of(["/device_rp_uuid", "/instance_uuid"], common.UUID),
+        ],
     },
 }
 UPDATE = {

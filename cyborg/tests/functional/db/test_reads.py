@@ -26,12 +26,14 @@ CONTEXT = cyborg_context.get_admin_context()
 @pytest.fixture(scope="module", params=database.KINDS)
 def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
     """A database with three devices, profiles and ARQs."""
-    with database.database(request.param) as url:
-        with database.configured(url) as engine:
-            models.Base.metadata.create_all(engine)
-            with engine.begin() as connection:
-                fill(connection)
-            yield engine
+    with (
+        database.database(request.param) as url,
+        database.configured(url) as engine,
+    ):
+        models.Base.metadata.create_all(engine)
+        with engine.begin() as connection:
+            fill(connection)
+        yield engine
 
 
 def fill(connection: sa.Connection) -> None:

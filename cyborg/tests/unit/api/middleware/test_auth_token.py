@@ -1,0 +1,146 @@
+"""Which requests are let through, and as whom."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import webob
+
+from cyborg.api.middleware import auth_token
+from cyborg.common import exception
+from cyborg.conf import CONF
+from cyborg.tests.fixtures import api as api_fixture
+
+Ask = Callable[..., webob.Response]
+
+IDENTITY = {"X-Roles": "admin", "X-Project-Id": "p"}
+
+
+@pytest.fixture(autouse=True)
+def configuration() -> Iterator[None]:
+    CONF([], project="cyborg", default_config_files=[])
+    yield
+    CONF.reset()
+
+
+@pytest.fixture(params=["keystone", "noauth2"])
+def strategy(request: pytest.FixtureRequest) -> str:
+    CONF.set_override("auth_strategy", request.param)
+    return str(request.param)
+
+
+def ask(
+    path: str,
+    headers: dict[str, str] | None = None,
+    address: str = "127.0.0.1",
+    routes: str = "",
+) -> webob.Response:
+    """Send a request; the answer shows what the application sees."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        seen = {
+            name: value
+            for name, value in environ.items()
+            if name.startswith("HTTP_X_")
+        }
+        response = webob.Response(json=seen)
+        return response(environ, start_response)
+
+    factory = auth_token.AuthTokenMiddleware.factory(
+        {}, acl_public_routes=routes
+    )
+    request = webob.Request.blank(path, environ={"REMOTE_ADDR": address})
+    request.headers.update(headers or {})
+    return request.get_response(factory(application))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v2", "/v2/", "/v2.json", "/accelerator", "/accelerator/v2/"],
+)
+def test_version_documents_need_no_token_and_believe_none(
+    strategy: str, path: str
+) -> None:
+    response = ask(path, IDENTITY, address="192.0.2.1")
+    assert response.status_int == 200
+    assert response.json == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/devices", "/devices", "/v2//", "//", "/v2/v2", "/v3"]
+)
+def test_everything_else_needs_a_token(path: str) -> None:
+    CONF.set_override(
+        "www_authenticate_uri", "http://keystone", "keystone_authtoken"
+    )
+    response = ask(path, IDENTITY)
+    assert response.status_int == 401
+    assert response.content_type == "application/json"
+    assert response.headers["WWW-Authenticate"] == (
+        'Keystone uri="http://keystone"'
+    )
+    assert response.json["error"]["code"] == 401
+
+
+def test_paste_files_may_name_more_public_routes() -> None:
+    assert ask("/status", routes="/, /status").status_int == 200
+    assert ask("/v2", routes="/status").status_int == 200
+
+
+def test_noauth2_makes_everybody_an_administrator_with_a_service_token() -> (
+    None
+):
+    CONF.set_override("auth_strategy", "noauth2")
+    seen = ask("/v2/devices").json
+    assert seen["HTTP_X_ROLES"] == "admin,manager,member,reader"
+    assert seen["HTTP_X_PROJECT_ID"] == auth_token.NOAUTH_PROJECT
+    assert seen["HTTP_X_SERVICE_IDENTITY_STATUS"] == "Confirmed"
+    assert seen["HTTP_X_SERVICE_ROLES"] == "service"
+
+
+def test_noauth2_takes_roles_and_project_from_the_request() -> None:
+    CONF.set_override("auth_strategy", "noauth2")
+    said = {"X-Roles": "reader", "X-Project-Id": "p", "X-User-Id": "u"}
+    seen = ask("/v2/devices", said | {"X-Service-Roles": "none"}).json
+    assert seen["HTTP_X_ROLES"] == "reader"
+    assert seen["HTTP_X_PROJECT_ID"] == "p"
+    assert seen["HTTP_X_USER_ID"] == "u"
+    assert seen["HTTP_X_SERVICE_ROLES"] == "service"
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [
+        ("192.0.2.1", {}),
+        ("2001:db8::1", {}),
+        ("", {}),
+        ("unix", {}),
+        ("127.0.0.1", {"X-Forwarded-For": "192.0.2.1"}),
+        ("127.0.0.1", {"X-Forwarded-Proto": "https"}),
+        ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}),
+    ],
+)
+def test_noauth2_is_for_this_host_only(
+    address: str, headers: dict[str, str]
+) -> None:
+    CONF.set_override("auth_strategy", "noauth2")
+    response = ask("/v2/devices", headers, address=address)
+    assert response.status_int == 403
+    assert "noauth2" in api_fixture.fault(response)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
+def test_noauth2_on_loopback(address: str) -> None:
+    CONF.set_override("auth_strategy", "noauth2")
+    assert ask("/v2/devices", address=address).status_int == 200
+
+
+def test_noauth2_does_not_listen_to_the_world(strategy: str) -> None:
+    auth_token.check_strategy()
+    CONF.set_override("host_ip", "0.0.0.0", "api")
+    if strategy == "keystone":
+        auth_token.check_strategy()
+        return
+    with pytest.raises(exception.ConfigInvalid, match="noauth2"):
+        auth_token.check_strategy()

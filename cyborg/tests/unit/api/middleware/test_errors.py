@@ -1,0 +1,57 @@
+"""Errors of filters take the form of the API's own."""
+
+from typing import Any
+
+import pytest
+import webob
+from webob import exc
+
+from cyborg.api.middleware import errors
+from cyborg.tests.fixtures import api as api_fixture
+
+
+def ask(application: Any) -> webob.Response:
+    middleware = errors.ErrorsMiddleware.factory({})(application)
+    request = webob.Request.blank("/", accept="text/html")
+    request.environ["openstack.request_id"] = "req-1"
+    return request.get_response(middleware)
+
+
+def test_exception_is_a_generic_error() -> None:
+    def application(environ: Any, start_response: Any) -> Any:
+        raise RuntimeError("SELECT secret")
+
+    response = ask(application)
+    assert response.status_int == 500
+    assert "secret" not in response.text
+    assert "req-1" in api_fixture.fault(response)
+
+
+def test_html_is_replaced() -> None:
+    response = ask(exc.HTTPRequestEntityTooLarge(explanation="<b>big</b>"))
+    assert response.status_int == 413
+    assert api_fixture.fault(response) == "Request Entity Too Large"
+    assert response.content_length == len(response.body)
+
+
+def test_plain_text_is_kept() -> None:
+    response = ask(
+        webob.Response(
+            "Keystone is\naway", status=503, content_type="text/plain"
+        )
+    )
+    assert response.status_int == 503
+    assert api_fixture.fault(response) == "Keystone is away"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        webob.Response(json={"error": {"code": 401}}, status=401),
+        webob.Response("fine", content_type="text/plain"),
+    ],
+)
+def test_what_is_no_error_or_json_already_stays(
+    answer: webob.Response,
+) -> None:
+    assert ask(answer).body == answer.body

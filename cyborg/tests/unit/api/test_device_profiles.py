@@ -1,0 +1,65 @@
+"""Device profiles: what depends on the version, and what is stored."""
+
+from typing import Any
+
+import pytest
+
+from cyborg.tests.fixtures import api as api_fixture
+from cyborg.tests.unit.api.test_refusals import FPGA
+from cyborg.tests.unit.api.test_refusals import group
+from cyborg.tests.unit.api.test_refusals import profile
+from cyborg.tests.unit.api.test_refusals import PROFILES
+
+# Refused from 2.4; up to 2.3 as it always was.
+STRICT_PROFILES = [
+    (profile(name=""), 500, "body[0].name"),
+    (profile(name="p" * 256), 500, "body[0].name"),
+    (profile(groups=[{}]), 201, "groups[0]"),
+    (group(trait__CUSTOM_A="required"), 201, "groups[0]"),
+    (profile(colour="red"), 201, "colour"),
+    (
+        group(
+            resources__FPGA=1, accel__function_id=1, accel__bitstream_name=2
+        ),
+        201,
+        "accel:",
+    ),
+    (group(resources__FPGA=1, accel__attach_target="host"), 201, "accel:"),
+]
+
+
+@pytest.mark.parametrize(("body", "lenient", "named"), STRICT_PROFILES)
+def test_profiles_that_only_newer_versions_refuse(
+    api: api_fixture.Api, body: Any, lenient: int, named: str
+) -> None:
+    for version in ("2.4", "latest"):
+        response = api.ask("POST", PROFILES, body, version=version)
+        assert response.status_int == 400
+        assert named in api_fixture.fault(response)
+    response = api.ask("POST", PROFILES, body, version="2.3")
+    assert response.status_int == lenient
+    if lenient == 500:
+        assert named in api_fixture.fault(response)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"resources:FPGA": 1}, {"resources:FPGA": "1"}),
+        ({"resources: FPGA ": " 2 "}, {"resources:FPGA": "2"}),
+        ({"resources:CUSTOM_my-nic": "03"}, {"resources:CUSTOM_MY_NIC": "3"}),
+        (
+            FPGA | {"trait: custom_a-b": "forbidden"},
+            FPGA | {"trait:CUSTOM_A_B": "forbidden"},
+        ),
+        (FPGA | {"accel:x": 5}, FPGA | {"accel:x": "5"}),
+        (FPGA | {"accel:x": 1.5}, FPGA | {"accel:x": "1.5"}),
+    ],
+)
+def test_profiles_are_stored_as_placement_takes_them(
+    api: api_fixture.Api, given: dict[str, Any], stored: dict[str, str]
+) -> None:
+    response = api.ask("POST", PROFILES, profile(groups=[given]))
+    assert response.status_int == 201
+    assert response.json["groups"] == [stored]
+    assert api.get(PROFILES)["device_profiles"][0]["groups"] == [stored]
