@@ -1,0 +1,393 @@
+"""cyborg-manage on every engine: requests, hosts, services, quotas."""
+
+from collections.abc import Iterator
+import datetime
+import json
+from typing import Any
+
+from oslo_utils import timeutils
+import pytest
+import sqlalchemy as sa
+
+from cyborg import context as cyborg_context
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.db import host as host_db
+from cyborg.db import job as job_db
+from cyborg.db import leftover as leftover_db
+from cyborg.db import migration
+from cyborg.db import models
+from cyborg.manage import arq as manage_arq
+from cyborg.manage import host as manage_host
+from cyborg.manage import quota as manage_quota
+from cyborg.tests.fixtures import records
+
+CONTEXT = cyborg_context.get_admin_context()
+LONG_AGO = timeutils.utcnow().replace(microsecond=0) - datetime.timedelta(2)
+
+
+class Committing:
+    """A connection that commits each statement, also where the engine's own
+    begin says otherwise.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, *args: Any) -> Any:
+        result = self._connection.execute(*args)
+        if isinstance(args[0], sa.Select):
+            result = result.freeze()()
+        self._connection.commit()
+        return result
+
+
+@pytest.fixture
+def connection(db: sa.Engine) -> Iterator[Any]:
+    migration.create_schema()
+    with db.connect() as connection:
+        yield Committing(connection)
+
+
+def _arq(
+    connection: sa.Connection, number: int, profile: int, **values: Any
+) -> int:
+    return records.insert(
+        connection,
+        models.ARQ,
+        **{
+            "uuid": records.uuid(number),
+            "project_id": "p1",
+            "state": "Initial",
+            "device_profile_id": profile,
+            "device_profile_group_id": 0,
+            "substate": "Initial",
+        }
+        | values,
+    )
+
+
+@pytest.fixture
+def handle(connection: sa.Connection) -> int:
+    """An mdev that is in use."""
+    device = records.device(connection, 1)
+    deployable = records.deployable(connection, 1, device)
+    return records.attach_handle(
+        connection,
+        1,
+        device,
+        deployable,
+        in_use=True,
+        attach_type="MDEV",
+        created_at=LONG_AGO,
+    )
+
+
+@pytest.fixture
+def profile(connection: sa.Connection) -> int:
+    return records.device_profile(
+        connection, 1, "one", [{"resources:FPGA": "1"}]
+    )
+
+
+def _in_use(connection: sa.Connection, handle: int) -> bool:
+    return bool(
+        connection.execute(
+            sa.select(models.AttachHandle.in_use).where(
+                models.AttachHandle.id == handle
+            )
+        ).scalar_one()
+    )
+
+
+def _answer(
+    capsys: pytest.CaptureFixture[str], run: Any, *args: Any, **options: Any
+) -> tuple[int, Any]:
+    capsys.readouterr()
+    code = run(CONTEXT, *args, **options)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_arqs_are_listed(
+    connection: sa.Connection,
+    profile: int,
+    handle: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _arq(connection, 1, profile)
+    _arq(
+        connection,
+        2,
+        profile,
+        state="Bound",
+        hostname="cn1",
+        attach_handle_id=handle,
+    )
+    _code, found = _answer(capsys, manage_arq.list_arqs, True)
+    assert [row["uuid"] for row in found] == [
+        records.uuid(1),
+        records.uuid(2),
+    ]
+    assert found[1]["attach_handle_uuid"] == records.uuid(1, "b")
+    _code, found = _answer(
+        capsys, manage_arq.list_arqs, True, states=["Bound"], hostname="cn1"
+    )
+    assert [row["uuid"] for row in found] == [records.uuid(2)]
+
+
+def test_nothing_is_left_over(
+    connection: sa.Connection,
+    profile: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _arq(connection, 1, profile)
+    assert _answer(capsys, manage_arq.audit, True) == (0, [])
+
+
+def test_everything_left_over_is_found(
+    connection: sa.Connection,
+    profile: int,
+    handle: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ids = {
+        state: _arq(
+            connection, number, profile, state=state, created_at=LONG_AGO
+        )
+        for number, state in enumerate(
+            ("Initial", "BindStarted", "Deleting", "UnbindFailed", "Bound"), 1
+        )
+    }
+    job = {
+        "kind": constants.JobKind.CLEANUP.value,
+        "arq_id": ids["UnbindFailed"],
+    }
+    (waiting,) = job_db.create(CONTEXT, [job], None)
+    job_db.claim(CONTEXT, waiting, "me", 60)
+    job_db.postpone(CONTEXT, waiting, "me", 0, "no such mdev")
+    connection.execute(
+        sa.update(models.ARQ)
+        .where(models.ARQ.id == ids["Bound"])
+        .values(instance_uuid=records.uuid(9, "9"))
+    )
+    leftover_db.mark_orphans(CONTEXT, records.uuid(9, "9"))
+    code, found = _answer(capsys, manage_arq.audit, True)
+    assert code == 1
+    assert {(row["kind"], row["uuid"]) for row in found} == {
+        ("never-bound", records.uuid(1)),
+        ("stuck", records.uuid(2)),
+        ("stuck", records.uuid(3)),
+        ("refused", records.uuid(4)),
+        ("orphan", records.uuid(5)),
+        ("waiting", waiting),
+        ("leaked", records.uuid(1, "b")),
+    }
+    details = {row["kind"]: row["detail"] for row in found}
+    assert details["waiting"] == "clean-up failed 1 times: no such mdev"
+
+
+def test_what_needs_no_host_is_released_at_once(
+    connection: sa.Connection,
+    profile: int,
+    handle: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    connection.execute(
+        sa.update(models.AttachHandle).values(attach_type="PCI")
+    )
+    _arq(
+        connection,
+        1,
+        profile,
+        state="Bound",
+        instance_uuid=records.uuid(9, "9"),
+        attach_handle_id=handle,
+    )
+    with pytest.raises(exception.ARQNotFound, match=records.uuid(7)):
+        manage_arq.release(CONTEXT, [records.uuid(1), records.uuid(7)], False)
+    assert capsys.readouterr().out == f"{records.uuid(1)}: released\n"
+    assert not _in_use(connection, handle)
+
+
+def test_a_release_waits_for_the_host_unless_forced(
+    connection: sa.Connection,
+    profile: int,
+    handle: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arq = _arq(
+        connection,
+        1,
+        profile,
+        state="UnbindFailed",
+        attach_handle_id=handle,
+    )
+    uuids = [records.uuid(1)]
+    assert manage_arq.release(CONTEXT, uuids, False) == 1
+    assert capsys.readouterr().out == f"{uuids[0]}: waits for its host\n"
+    assert _in_use(connection, handle)
+    # The clean-up begins again.
+    assert len(job_db.unfinished_for_arq(CONTEXT, arq)) == 1
+    assert manage_arq.release(CONTEXT, uuids, True) == 0
+    assert capsys.readouterr().out == f"{uuids[0]}: released\n"
+    assert not _in_use(connection, handle)
+    assert not job_db.unfinished_for_arq(CONTEXT, arq)
+
+
+# -- hosts and services
+
+
+def _host(connection: sa.Connection, name: str, **values: Any) -> None:
+    records.insert(
+        connection,
+        models.Host,
+        **{
+            "uuid": records.uuid(int(name[2:]), "6"),
+            "hostname": name,
+            "forced_down": False,
+            "sync_wanted": 0,
+            "sync_done": 0,
+            "sync_attempts": 0,
+        }
+        | values,
+    )
+
+
+def test_hosts_and_services_are_listed(
+    connection: sa.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = timeutils.utcnow().replace(microsecond=0)
+    _host(connection, "cn1", last_seen_at=now, rpc_host="one")
+    _host(connection, "cn2", last_seen_at=LONG_AGO, sync_wanted=1)
+    _host(connection, "cn3", last_seen_at=now, forced_down=True)
+    failed = {"name": "gpu", "state": "failed", "error": "no lspci"}
+    _host(connection, "cn4", sync_error="away", drivers=json.dumps([failed]))
+    records.insert(
+        connection,
+        models.Conductor,
+        uuid=records.uuid(1, "7"),
+        host="c1",
+        last_seen_at=now,
+    )
+    _code, hosts = _answer(capsys, manage_host.list_hosts, True)
+    shown = [(row["host"], row["state"], row["placement"]) for row in hosts]
+    assert shown == [
+        ("cn1", "up", "in step"),
+        ("cn2", "down", "behind"),
+        ("cn3", "down", "in step"),
+        ("cn4", "down", "in step"),
+    ]
+    _code, services = _answer(capsys, manage_host.list_services, True)
+    states = {row["host"]: (row["state"], row["error"]) for row in services}
+    assert states == {
+        "cn1": ("up", None),
+        "cn2": ("down", None),
+        "cn3": ("down", None),
+        "cn4": ("down", "gpu: no lspci; away"),
+        "c1": ("up", None),
+    }
+    assert manage_host.list_hosts(CONTEXT, False) == 0
+    header, first, *_rest = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["host", "rpc_host", "state"]
+    assert first.split()[:3] == ["cn1", "one", "up"]
+    assert "T" in first and first.endswith("-")
+
+
+# -- quotas
+
+
+def test_usages_are_counted_again(
+    connection: sa.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = records.device_profile(
+        connection, 1, "plain", [{"resources:FPGA": "1"}]
+    )
+    xilinx = records.device_profile(
+        connection,
+        2,
+        "xilinx",
+        [{"resources:FPGA": "2", "trait:CUSTOM_FPGA_XILINX": "required"}],
+    )
+    states = ["Initial", "BindStarted", "Bound", "BindFailed", "Deleting"]
+    for number, state in enumerate(states, 1):
+        _arq(connection, number, plain, state=state)
+    for number in range(10, 14):
+        _arq(connection, number, xilinx, state="Bound", project_id="p2")
+    _arq(connection, 20, plain, project_id=None)
+
+    def usage(project: str, resource: str, in_use: int) -> None:
+        records.insert(
+            connection,
+            models.QuotaUsage,
+            project_id=project,
+            resource=resource,
+            in_use=in_use,
+            reserved=0,
+        )
+
+    usage("p1", "class:FPGA", 9)
+    usage("gone", "class:FPGA", 4)
+    usage("p1", "FPGA", 5)
+    expected = {
+        ("gone", "class:FPGA"): (4, 0, 0, 0),
+        ("p1", "accelerator_requests"): (0, 2, 0, 2),
+        ("p1", "class:FPGA"): (9, 1, 0, 2),
+        ("p2", "accelerator_requests"): (0, 4, 0, 0),
+        ("p2", "class:FPGA"): (0, 2, 0, 0),
+    }
+    for dry_run, status in ((True, 1), (False, 0)):
+        code, rows = _answer(capsys, manage_quota.recount, True, dry_run)
+        assert code == status
+        assert {
+            (row["project_id"], row["resource"]): (
+                row["in_use"],
+                row["counted_in_use"],
+                row["reserved"],
+                row["counted_reserved"],
+            )
+            for row in rows
+        } == expected
+    assert _answer(capsys, manage_quota.recount, True, True) == (0, [])
+    # A usage of an earlier release means something else.
+    stored = connection.execute(
+        sa.select(models.QuotaUsage.in_use).where(
+            models.QuotaUsage.resource == "FPGA"
+        )
+    ).scalar_one()
+    assert stored == 5
+
+
+# -- hosts to synchronise
+
+
+def test_a_host_without_a_row(connection: sa.Connection) -> None:
+    with pytest.raises(exception.HostNotFound):
+        host_db.claim(CONTEXT, "cn1", "me", 60)
+    records.device(connection, 1)
+    claimed = host_db.claim(CONTEXT, "cn1", "me", 60)
+    assert claimed is not None
+    assert claimed.sync_owner == "me"
+    assert host_db.claim(CONTEXT, "cn1", "other", 60) is None
+    assert list(host_db.all_hostnames(CONTEXT)) == ["cn1"]
+
+
+def test_slots_spread_the_comparisons(connection: sa.Connection) -> None:
+    now = timeutils.utcnow().replace(microsecond=0)
+
+    def synced(seconds: int) -> None:
+        connection.execute(
+            sa.update(models.Host).values(
+                placement_synced_at=now - datetime.timedelta(seconds=seconds)
+            )
+        )
+
+    for number in range(1, 33):
+        _host(connection, f"cn{number}")
+    counts = []
+    for seconds in (740, 800, 875, 1001):
+        synced(seconds)
+        counts.append(len(host_db.due(CONTEXT, 100, 1000)))
+    assert counts[0] == 0
+    assert 0 < counts[1] < counts[2] < 32
+    assert counts[3] == 32
+    assert len(host_db.due(CONTEXT, 5, 1000)) == 5
