@@ -59,7 +59,7 @@ class Request(pecan.Request):
     context: cyborg_context.RequestContext
     version: versions.Version = versions.MINIMUM
     version_known: bool = False
-    conductor: rpcapi.ConductorAPI | None = None
+    conductor: rpcapi.ConductorAPI
     status: int = 200
     link_header: str | None = None
 
@@ -95,6 +95,11 @@ class Request(pecan.Request):
         if not self.context.project_id:
             raise NoProject(rule=rule)
         self.context.can(rule)
+
+    @property
+    def project_id(self) -> str:
+        """The caller's project; :meth:`authorize` has seen that there is."""
+        return str(self.context.project_id)
 
     def permits(self, rule: str) -> bool:
         """Tell whether the caller may do what ``rule`` is about."""

@@ -17,6 +17,11 @@ def canonical_uuid(value: Any) -> str | None:
     return str(uuid.UUID(value))
 
 
+def as_uuid(value: str) -> str:
+    """Return what a schema has found to be a uuid, as uuids are stored."""
+    return str(uuid.UUID(value))
+
+
 def is_storable(value: str) -> bool:
     """Tell whether every engine holds these characters.
 

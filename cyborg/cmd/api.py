@@ -8,6 +8,7 @@ from collections.abc import Callable
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -105,7 +106,7 @@ def tls_adapter() -> builtin.BuiltinSSLAdapter:
         )
         if CONF.ssl.ca_file:
             adapter.context.load_verify_locations(CONF.ssl.ca_file)
-            adapter.context.verify_mode = builtin.ssl.CERT_REQUIRED
+            adapter.context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:
         raise exception.ConfigInvalid(
             option="[ssl]", reason=str(error)

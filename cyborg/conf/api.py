@@ -69,7 +69,7 @@ Most accelerator requests that one device profile may ask for.
     ),
 ]
 
-SSL_OPTS = [
+SSL_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "cert_file",
         help="Certificate that cyborg-api shows, with its chain; PEM.",

@@ -91,8 +91,8 @@ def rule(
         check_str=check,
         description=description,
         operations=[
-            dict(zip(("method", "path"), operation.split(" "), strict=True))
-            for operation in operations
+            {"method": method, "path": path}
+            for method, path in (text.split(" ") for text in operations)
         ],
         scope_types=SCOPE,
     )

@@ -30,8 +30,7 @@ def _read_scope(request: Request) -> str | None:
     """Return the project whose ARQs the caller may see; None = all."""
     if request.permits(policies.ALL_PROJECTS):
         return None
-    project: str = request.context.project_id
-    return project
+    return request.project_id
 
 
 def _write_scope(request: Request) -> str | None:
@@ -39,8 +38,7 @@ def _write_scope(request: Request) -> str | None:
     context = request.context
     if context.is_admin or context.is_service_request:
         return None
-    project: str = context.project_id
-    return project
+    return request.project_id
 
 
 def _uuids(value: str | None, name: str) -> list[str] | None:
@@ -160,7 +158,7 @@ class ARQsController:
         # Releases that checked less may have stored what is checked here.
         groups.check_size(profile["groups"], f"device profile {name}")
         arqs = request.conductor.arqs_create(
-            request.context, found[0].uuid, request.context.project_id
+            request.context, found[0].uuid, request.project_id
         )
         return {"arqs": [views.show(request, arq) for arq in arqs]}
 
@@ -229,7 +227,7 @@ class ARQsController:
     def _by_uuid(self, body: dict[str, Any]) -> dict[str, list[Any]]:
         operations: dict[str, list[Any]] = {}
         for key, changes in body.items():
-            uuid = str(text.canonical_uuid(key))
+            uuid = text.as_uuid(key)
             if uuid in operations:
                 raise exception.Invalid(_("body: %s is given twice.") % uuid)
             operations[uuid] = changes
@@ -254,8 +252,8 @@ class ARQsController:
         binding = {
             "uuid": uuid,
             "hostname": values["/hostname"],
-            "device_rp_uuid": text.canonical_uuid(values["/device_rp_uuid"]),
-            "instance_uuid": text.canonical_uuid(values["/instance_uuid"]),
+            "device_rp_uuid": text.as_uuid(values["/device_rp_uuid"]),
+            "instance_uuid": text.as_uuid(values["/instance_uuid"]),
         }
         if _PROJECT in values:
             if request.version < versions.PROJECT_ID:

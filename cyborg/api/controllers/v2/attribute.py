@@ -33,7 +33,7 @@ def _deployable(request: Request, value: str | int) -> Any:
     number = _number(value)
     row = None
     if number is None:
-        row = deployable_db.get(request.context, text.canonical_uuid(value))
+        row = deployable_db.get(request.context, text.as_uuid(str(value)))
     elif 0 < number <= _LARGEST_ID:
         row = deployable_db.get_by_id(request.context, number)
     if row is None:

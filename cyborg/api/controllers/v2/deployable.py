@@ -74,9 +74,10 @@ class DeployablesController:
     def index(self, request: Request) -> bytes:
         """List deployables."""
         given = request.query
-        attributes = [
-            tuple(pair.split(":", 1)) for pair in given.pop("attribute", [])
-        ]
+        attributes = []
+        for pair in given.pop("attribute", []):
+            key, _colon, value = pair.partition(":")
+            attributes.append((key, value))
         query = lists.merge_filters(given)
         filters = _filters(query)
         return lists.respond(
@@ -134,7 +135,7 @@ class DeployablesController:
         request.conductor.deployable_program(
             request.context,
             _uuid(uuid),
-            text.canonical_uuid(body[0]["value"][0]["image_uuid"]),
+            text.as_uuid(body[0]["value"][0]["image_uuid"]),
             wait=True,
         )
         return _get(request, uuid)
@@ -154,6 +155,6 @@ class DeployablesController:
         request.conductor.deployable_program(
             request.context,
             _uuid(uuid),
-            text.canonical_uuid(body[0]["value"]),
+            text.as_uuid(body[0]["value"]),
             wait=False,
         )

@@ -125,7 +125,7 @@ class DevicesController:
             request.conductor.device_update(
                 request.context,
                 _uuid(uuid),
-                text.canonical_uuid(change["value"]),
+                text.as_uuid(change["value"]),
             )
             request.status = 202
             return None

@@ -24,8 +24,8 @@ class QuotaUsagesController:
     def index(self, request: Request) -> dict[str, Any]:
         """Show what a project uses."""
         context = request.context
-        project_id = request.argument("project_id") or context.project_id
-        if project_id != context.project_id and not context.is_admin:
+        project_id = request.argument("project_id") or request.project_id
+        if project_id != request.project_id and not context.is_admin:
             raise exception.Forbidden(
                 _("query.project_id: only administrators see other projects.")
             )

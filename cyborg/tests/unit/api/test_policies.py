@@ -1,7 +1,9 @@
 """Who may do what: persona by operation."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from oslo_policy import policy as oslo_policy
 import pytest
 
 from cyborg import policies
@@ -71,7 +73,7 @@ def enforcer() -> Iterator[None]:
     policy.reset()
 
 
-def admits(rule: str, **caller: object) -> bool:
+def admits(rule: str, **caller: Any) -> bool:
     try:
         RequestContext(overwrite=False, **caller).can(rule)
     except exception.PolicyNotAuthorized as error:
@@ -107,6 +109,7 @@ def test_every_rule_is_in_the_table_and_documented() -> None:
     assert rules.keys() == ADMITTED.keys()
     for rule in rules.values():
         assert rule.description
+        assert isinstance(rule, oslo_policy.DocumentedRuleDefault)
         assert rule.operations
         assert rule.scope_types == ["project"]
 
