@@ -110,7 +110,11 @@ def respond(
     find: Find,
     render: Render,
 ) -> bytes:
-    """Return the body of a list, and set the ``Link`` header if it was cut.
+    """Return the body of a list; from 2.5 on it says where a cut list goes on.
+
+    Below 2.5 there is no ``Link`` header either: openstacksdk fails on any
+    that comes without links in the body (``KeyError: 'uri'``), and asks for
+    the next page by itself.
 
     :param key: name of the list in the body
     :param query: as :func:`merge_filters` returns it
@@ -130,12 +134,11 @@ def respond(
         key.encode(),
         json.dumps(render(rows[:size])).encode(),
     )
-    if len(rows) > size:
+    if len(rows) > size and request.version >= versions.LISTS:
         url = _next_url(request, rows[size - 1].uuid, size)
         request.link_header = f'<{url}>; rel="next"'
-        if request.version >= versions.LISTS:
-            links = json.dumps([{"rel": "next", "href": url}])
-            body += b', "%s_links": %s' % (key.encode(), links.encode())
+        links = json.dumps([{"rel": "next", "href": url}])
+        body += b', "%s_links": %s' % (key.encode(), links.encode())
     return body + b"}"
 
 

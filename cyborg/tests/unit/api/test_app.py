@@ -149,13 +149,14 @@ def test_list_without_a_limit_is_whole_until_2_5(
         assert "Link" in response.headers
     response = api.ask("GET", f"{DEVICES}?limit=4", version="2.0")
     assert len(response.json["devices"]) == 2
-    assert 'rel="next"' in response.headers["Link"]
+    # openstacksdk would fail on it.
+    assert "Link" not in response.headers
 
 
 # -- pages, as openstacksdk reads them
 
 
-@pytest.mark.parametrize("version", ["2.0", "2.6"])
+@pytest.mark.parametrize("version", ["2.5", "2.6"])
 def test_following_links_ends_and_finds_everything(
     api: api_fixture.Api, version: str
 ) -> None:
