@@ -31,6 +31,9 @@ VERSION = "1.1"
 
 Call = Callable[..., Any]
 
+# Seconds in which a report of a whole host has to be stored.
+_REPORT_TIMEOUT = 300
+
 
 def _call_remote(
     client: Any, context: RequestContext, method: str, **kwargs: Any
@@ -124,7 +127,7 @@ class ConductorAPI:
             rpc_host=rpc_host,
             digest=digest,
             drivers=drivers,
-            timeout=max(300, CONF.rpc_response_timeout),
+            timeout=_REPORT_TIMEOUT,
         )
 
     # -- device profiles
@@ -194,9 +197,7 @@ class ConductorAPI:
             administrator says whose it is
         :param scope: project whose ARQs the caller may touch; None = all
         """
-        return self._call(
-            context, "arqs_bind", bindings=bindings, scope=scope
-        )
+        return self._call(context, "arqs_bind", bindings=bindings, scope=scope)
 
     def arqs_unbind(
         self, context: RequestContext, uuids: list[str], scope: str | None
@@ -385,8 +386,8 @@ def remote(version_cap: str | None = None) -> ConductorAPI:
     return ConductorAPI(functools.partial(_call_remote, client))
 
 
-def notifier() -> Callable[[], None]:
-    """Return what tells a conductor that there is work in the database.
+def notifier() -> Callable[[list[str]], None]:
+    """Return what tells a conductor of which works there are in the database.
 
     It is a courtesy: conductors look by themselves every few seconds.
     """
@@ -396,9 +397,9 @@ def notifier() -> Callable[[], None]:
         None,
     )
 
-    def notify() -> None:
+    def notify(works: list[str]) -> None:
         try:
-            client.cast(get_admin_context(), "wake")
+            client.cast(get_admin_context(), "wake", works=works)
         except messaging.MessagingException:
             LOG.warning("The message bus is away; conductors will notice")
 

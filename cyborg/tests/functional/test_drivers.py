@@ -1,0 +1,256 @@
+"""Every driver, from a recorded machine to a server that is given a card.
+
+The cards are discovered by the real drivers, stored by the conductor,
+published in a real Placement, and bound and given back through the API. Only
+the agent's host is played: it prepares what guests are given.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import pathlib
+from typing import Any
+import uuid
+
+from oslo_config import cfg
+import pytest
+
+from cyborg.accelerator import driver as driver_module
+from cyborg.api import app
+from cyborg.clients import auth
+from cyborg.clients import placement as placement_client
+from cyborg.conductor import host_work
+from cyborg.conductor import manager
+from cyborg.conductor import providers
+from cyborg.conductor import rpcapi
+from cyborg.context import get_admin_context
+from cyborg.db import engine
+from cyborg.db import job as job_db
+from cyborg.db import migration
+from cyborg.objects import report
+from cyborg.tests.fixtures import api as api_fixture
+from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import driver as driver_fixture
+from cyborg.tests.fixtures import machine
+from cyborg.tests.fixtures import placement as placement_fixture
+from cyborg.tests.unit.accelerator.drivers import reports
+
+CONF = cfg.CONF
+CONFIG = """\
+[placement]
+auth_type = admin_token
+token = admin
+endpoint = {url}
+endpoint_override = {url}
+"""
+
+
+class Host:
+    """The far end of RPC: notes what was prepared and what was cleaned."""
+
+    def __init__(self) -> None:
+        self.prepared: set[str] = set()
+
+    def prepare_handle(self, *arguments: Any, **options: Any) -> None:
+        self.prepared.add(_handle(arguments)["uuid"])
+
+    def cleanup_handle(self, *arguments: Any, **options: Any) -> None:
+        self.prepared.discard(_handle(arguments)["uuid"])
+
+
+def _handle(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    return next(a for a in arguments if isinstance(a, dict) and "uuid" in a)
+
+
+@pytest.fixture(scope="module")
+def peer(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[placement_fixture.Placement]:
+    made = placement_fixture.Placement(tmp_path_factory.mktemp("placement"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def api(
+    peer: placement_fixture.Placement, tmp_path: pathlib.Path
+) -> Iterator[api_fixture.Api]:
+    config = tmp_path / "cyborg.conf"
+    config.write_text(CONFIG.format(url=peer.url))
+    CONF([], project="cyborg", default_config_files=[str(config)])
+    auth.reset()
+    placement_client.forget()
+    with database.database("sqlite") as url, database.configured(url):
+        migration.create_schema()
+        conductor = rpcapi.local(manager.ConductorManager(agent=Host()))
+        yield api_fixture.Api(
+            app.make_app(lambda: conductor), engine.get_engine()
+        )
+    auth.reset()
+    CONF.reset()
+
+
+def _discover(
+    recorded: str,
+    kind: type[driver_module.Driver],
+    conf: dict[str, Any],
+    root: pathlib.Path,
+    host: str,
+) -> list[report.DriverDevice]:
+    return kind(
+        root=machine.unpack(recorded, root),
+        run=machine.Commands({"lspci": machine.lspci()}),
+        host=host,
+        conf=driver_fixture.conf(**conf),
+    ).discover()
+
+
+def _report(host: str, devices: list[report.DriverDevice]) -> None:
+    """Report as the agent does, and have Placement told."""
+    entry = {
+        "name": "the_driver",
+        "complete": True,
+        "error": None,
+        "capabilities": [],
+        "cpids": [d.controlpath_id.cpid_info for d in devices],
+    }
+    conductor = rpcapi.local(manager.ConductorManager())
+    conductor.report_data(
+        get_admin_context(),
+        host,
+        devices,
+        host,
+        uuid.uuid4().hex,
+        [entry],
+    )
+    assert providers.sync_host(get_admin_context(), host) == {}
+
+
+def _expected(
+    devices: list[report.DriverDevice],
+) -> dict[str, tuple[dict[str, int], set[str]]]:
+    """Return what Placement has to say of each deployable, by name."""
+    expected = {}
+    for device in devices:
+        if device.stub:
+            continue
+        for deployable in device.deployable_list:
+            values = [(a.key, a.value) for a in deployable.attribute_list]
+            classes = [value for key, value in values if key == "rc"]
+            traits = {v for key, v in values if key.startswith("trait")}
+            count = deployable.num_accelerators
+            expected[deployable.name] = (
+                {classes[0]: count} if count else {},
+                traits | {"OWNER_CYBORG"},
+            )
+    return expected
+
+
+def _published(
+    peer: placement_fixture.Placement, root: str
+) -> dict[str, tuple[dict[str, int], set[str]]]:
+    return {
+        name: (
+            {rc: i["total"] for rc, i in provider["inventories"].items()},
+            provider["traits"],
+        )
+        for name, provider in peer.tree(root).items()
+    }
+
+
+def _do_jobs(host: Host) -> None:
+    context = get_admin_context()
+    for uuid_ in job_db.due(context, 100):
+        job = job_db.claim(context, uuid_, "me", 30)
+        with contextlib.suppress(host_work.Cancelled):
+            host_work.do(context, job, host)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "case", reports.REPORTS, ids=[case[0] for case in reports.REPORTS]
+)
+def test_from_the_card_to_the_server_and_back(
+    case: tuple[str, str, type[driver_module.Driver], dict[str, Any]],
+    peer: placement_fixture.Placement,
+    api: api_fixture.Api,
+    tmp_path: pathlib.Path,
+) -> None:
+    _name, recorded, kind, conf = case
+    host = f"cn-{uuid.uuid4().hex[:8]}"
+    root = peer.create_provider(host)
+    devices = _discover(recorded, kind, conf, tmp_path / "root", host)
+    _report(host, devices)
+    assert _published(peer, root) == _expected(devices)
+    tree = peer.tree(root)
+    for deployable in (
+        part
+        for device in devices
+        if not device.stub
+        for part in device.deployable_list
+        if part.num_accelerators
+    ):
+        _bind_and_give_back(api, host, tree[deployable.name], deployable)
+    assert _published(peer, root) == _expected(devices)
+
+
+def _bind_and_give_back(
+    api: api_fixture.Api,
+    hostname: str,
+    provider: dict[str, Any],
+    deployable: report.DriverDeployable,
+) -> None:
+    host = Host()
+    (resource_class,) = provider["inventories"]
+    group = {f"resources:{resource_class}": "1"} | {
+        f"trait:{trait}": "required"
+        for trait in provider["traits"]
+        if trait.startswith("CUSTOM_")
+    }
+    name = f"profile-{uuid.uuid4().hex[:8]}"
+    answer = api.ask(
+        "POST", "/v2/device_profiles", [{"name": name, "groups": [group]}]
+    )
+    assert answer.status_int == 201, answer.text
+    user = {"persona": "member", "service": True}
+    answer = api.ask(
+        "POST",
+        "/v2/accelerator_requests",
+        {"device_profile_name": name},
+        **user,
+    )
+    assert answer.status_int == 201, answer.text
+    arqs = [arq["uuid"] for arq in answer.json["arqs"]]
+    instance = str(uuid.uuid4())
+    operations = [
+        {"op": "add", "path": f"/{field}", "value": value}
+        for field, value in {
+            "hostname": hostname,
+            "device_rp_uuid": provider["uuid"],
+            "instance_uuid": instance,
+        }.items()
+    ]
+    answer = api.ask(
+        "PATCH",
+        "/v2/accelerator_requests",
+        dict.fromkeys(arqs, operations),
+        **user,
+    )
+    assert answer.status_int == 202, answer.text
+    _do_jobs(host)
+    path = f"/v2/accelerator_requests?instance={instance}"
+    bound = api.get(path, **user)["arqs"]
+    assert {arq["state"] for arq in bound} == {"Bound"}
+    offered = {
+        handle.attach_type: handle
+        for handle in deployable.attach_handle_list or []
+    }
+    assert {arq["attach_handle_type"] for arq in bound} <= set(offered)
+    needs_work = [
+        arq for arq in bound if "asked_type" in arq["attach_handle_info"]
+    ]
+    assert host.prepared == {arq["attach_handle_uuid"] for arq in needs_work}
+    answer = api.ask("DELETE", path, **user)
+    assert answer.status_int == 204, answer.text
+    _do_jobs(host)
+    assert host.prepared == set()
+    assert api.get("/v2/accelerator_requests")["arqs"] == []
