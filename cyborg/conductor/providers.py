@@ -882,7 +882,7 @@ def remove_gone(pass_: _Pass) -> None:
 
 def _depth(tree: Mapping[str, Actual], rp_uuid: str | None) -> int:
     depth = 0
-    while rp_uuid in tree:
+    while rp_uuid is not None and rp_uuid in tree:
         depth += 1
         rp_uuid = tree[rp_uuid].parent
     return depth
@@ -1018,6 +1018,8 @@ def _claim(
         if row is not None:
             return row
         row = host_db.get(context, hostname)
+        if row is None:
+            raise exception.HostNotFound(host=hostname)
         if wanted is None:
             wanted = row.sync_wanted
         if wait <= 0 or (row.sync_done >= wanted and not full):

@@ -40,7 +40,7 @@ LIMIT = 1000
 
 def list_arqs(context: RequestContext, use_json: bool, **filters: Any) -> int:
     """List accelerator requests."""
-    rows = [row._mapping for row in arq_db.find(context, **filters)]
+    rows = [dict(row._mapping) for row in arq_db.find(context, **filters)]
     output.table(COLUMNS, rows, use_json)
     return manage.CLEAN
 
