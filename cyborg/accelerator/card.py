@@ -2,9 +2,11 @@
 
 import abc
 from typing import Any
+from typing import ClassVar
 
 from oslo_log import log
 
+from cyborg.accelerator import describe
 from cyborg.accelerator import driver
 from cyborg.accelerator import pci
 from cyborg.accelerator import stats
@@ -24,6 +26,9 @@ class CardDriver(driver.Driver):
     there and cannot be looked into is reported as a stub.
     """
 
+    # What the vendor's part of the board information says of all cards.
+    VENDOR_INFO: ClassVar[str] = ""
+
     def __init__(self, **kwargs: Any) -> None:
         """Take what :class:`.driver.Driver` takes."""
         super().__init__(**kwargs)
@@ -40,7 +45,6 @@ class CardDriver(driver.Driver):
         Judged by ids, class and configuration, not by how the card is now.
         """
 
-    @abc.abstractmethod
     def describe(
         self,
         card: pci.Function,
@@ -48,7 +52,22 @@ class CardDriver(driver.Driver):
         *,
         stub: bool,
     ) -> report.DriverDevice:
-        """Return the device; reads nothing, so that it cannot fail."""
+        """Return the device; reads nothing, so that it cannot fail.
+
+        Here by its names, in the texts of drivers that once parsed lspci.
+        """
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=card.vendor,
+            model=self.names.of(card),
+            std_board_info=describe.board_info(
+                product_id=card.product, controller=card.class_name
+            ),
+            vendor_board_info=describe.vendor_info(self.VENDOR_INFO),
+            deployables=deployables,
+            stub=stub,
+        )
 
     @abc.abstractmethod
     def deployables(
@@ -154,6 +173,29 @@ class CardDriver(driver.Driver):
         if self._troubles.pop(card.address, None):
             LOG.info("%s can be described again", card.address)
         return device
+
+
+class IdCardDriver(CardDriver):
+    """Describes cards by their ids, in the texts of drivers over sysfs."""
+
+    def describe(
+        self,
+        card: pci.Function,
+        deployables: list[report.DriverDeployable],
+        *,
+        stub: bool,
+    ) -> report.DriverDevice:
+        """Return the device; reads nothing, so that it cannot fail."""
+        return describe.device(
+            card,
+            type=self.TYPE,
+            vendor=f"0x{card.vendor}",
+            model=describe.NO_MODEL,
+            std_board_info=describe.board_info(product_id=f"0x{card.product}"),
+            vendor_board_info=describe.NO_BOARD_INFO,
+            deployables=deployables,
+            stub=stub,
+        )
 
 
 def attachable(

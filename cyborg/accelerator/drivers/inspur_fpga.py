@@ -18,29 +18,10 @@ class InspurFPGADriver(card_driver.CardDriver):
 
     VENDOR = "inspur"
     TYPE = constants.DeviceType.FPGA
+    VENDOR_INFO = "fpga_vb_info"
 
     def claims(self, function: pci.Function) -> bool:
         return function.vendor == VENDOR_ID and function.class_code == CLASS
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=card.vendor,
-            model=self.names.of(card),
-            std_board_info=describe.board_info(
-                product_id=card.product, controller=card.class_name
-            ),
-            vendor_board_info=describe.vendor_info("fpga_vb_info"),
-            deployables=deployables,
-            stub=stub,
-        )
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]

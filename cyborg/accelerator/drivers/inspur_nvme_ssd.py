@@ -23,6 +23,7 @@ class InspurNVMeSSDDriver(card_driver.CardDriver):
 
     VENDOR = "inspur"
     TYPE = constants.DeviceType.SSD
+    VENDOR_INFO = "ssd_vb_info"
 
     def claims(self, function: pci.Function) -> bool:
         return function.vendor == INSPUR and function.class_code == NVME_CLASS
@@ -34,26 +35,6 @@ class InspurNVMeSSDDriver(card_driver.CardDriver):
             for card in super().cards(functions)
             if not self._is_used(card)
         ]
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=card.vendor,
-            model=self.names.of(card),
-            std_board_info=describe.board_info(
-                product_id=card.product, controller=card.class_name
-            ),
-            vendor_board_info=describe.vendor_info("ssd_vb_info"),
-            deployables=deployables,
-            stub=stub,
-        )
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]

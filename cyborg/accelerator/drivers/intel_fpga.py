@@ -40,7 +40,7 @@ _FUNCTIONS = (
 )
 
 
-class IntelFPGADriver(card_driver.CardDriver, driver.Programmable):
+class IntelFPGADriver(card_driver.IdCardDriver, driver.Programmable):
     """Reports physical functions; their virtual functions are the handles."""
 
     VENDOR = "intel"
@@ -59,24 +59,6 @@ class IntelFPGADriver(card_driver.CardDriver, driver.Programmable):
             function.vendor == VENDOR_ID
             and (function.product in PRODUCTS or _has_driver(function))
             and os.path.exists(os.path.join(function.path, "sriov_totalvfs"))
-        )
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=f"0x{card.vendor}",
-            model=describe.NO_MODEL,
-            std_board_info=describe.board_info(product_id=f"0x{card.product}"),
-            vendor_board_info=describe.NO_BOARD_INFO,
-            deployables=deployables,
-            stub=stub,
         )
 
     def deployables(

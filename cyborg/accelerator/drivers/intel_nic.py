@@ -31,7 +31,7 @@ class Profile:
         return not self.products or card.product in self.products
 
 
-class IntelNICDriver(card_driver.CardDriver):
+class IntelNICDriver(card_driver.IdCardDriver):
     """Reports a card's virtual functions, or the card if it has none.
 
     Each is a deployable of its own. Its traits tell what the card is loaded
@@ -66,24 +66,6 @@ class IntelNICDriver(card_driver.CardDriver):
     def functions(self) -> dict[str, pci.Function]:
         """Return every function; what a guest has as it was before."""
         return self._memory.complete(super().functions())
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=f"0x{card.vendor}",
-            model=describe.NO_MODEL,
-            std_board_info=describe.board_info(product_id=f"0x{card.product}"),
-            vendor_board_info=describe.NO_BOARD_INFO,
-            deployables=deployables,
-            stub=stub,
-        )
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]

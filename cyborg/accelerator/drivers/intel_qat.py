@@ -11,7 +11,7 @@ from cyborg.objects import report
 INTEL = "8086"
 
 
-class IntelQATDriver(card_driver.CardDriver):
+class IntelQATDriver(card_driver.IdCardDriver):
     """Reports a card's virtual functions, or the card if it has none.
 
     Each is a deployable of its own. Which cards is told by ``[qat_devices]
@@ -34,24 +34,6 @@ class IntelQATDriver(card_driver.CardDriver):
             function.vendor == INTEL
             and function.product in self._products
             and function.physfn is None
-        )
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=f"0x{card.vendor}",
-            model=describe.NO_MODEL,
-            std_board_info=describe.board_info(product_id=f"0x{card.product}"),
-            vendor_board_info=describe.NO_BOARD_INFO,
-            deployables=deployables,
-            stub=stub,
         )
 
     def deployables(

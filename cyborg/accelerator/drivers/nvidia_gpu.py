@@ -39,6 +39,7 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
 
     VENDOR = "nvidia"
     TYPE = constants.DeviceType.GPU
+    VENDOR_INFO = "gpu_vb_info"
 
     def __init__(self, **kwargs: Any) -> None:
         """Read the configuration once.
@@ -60,26 +61,6 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
         gpus = super().cards(functions)
         shared = self._shared(gpus)
         return [card for card in gpus if self._is_offered(card, shared)]
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=card.vendor,
-            model=self.names.of(card),
-            std_board_info=describe.board_info(
-                product_id=card.product, controller=card.class_name
-            ),
-            vendor_board_info=describe.vendor_info("gpu_vb_info"),
-            deployables=deployables,
-            stub=stub,
-        )
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]

@@ -35,6 +35,7 @@ class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
 
     VENDOR = "xilinx"
     TYPE = constants.DeviceType.FPGA
+    VENDOR_INFO = "fpga_vb_info"
     # xbmgmt wants it of a shell; a user image may have any.
     IMAGE_SUFFIX = ".xsabin"
 
@@ -47,26 +48,6 @@ class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
             if self.claims(function):
                 first.setdefault(function.slot, function)
         return list(first.values())
-
-    def describe(
-        self,
-        card: pci.Function,
-        deployables: list[report.DriverDeployable],
-        *,
-        stub: bool,
-    ) -> report.DriverDevice:
-        return describe.device(
-            card,
-            type=self.TYPE,
-            vendor=card.vendor,
-            model=self.names.of(card),
-            std_board_info=describe.board_info(
-                product_id=card.product, controller=card.class_name
-            ),
-            vendor_board_info=describe.vendor_info("fpga_vb_info"),
-            deployables=deployables,
-            stub=stub,
-        )
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]
