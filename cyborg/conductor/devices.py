@@ -27,24 +27,37 @@ def set_status(
     See ``ConductorAPI.device_set_status``. If Placement does not answer, the
     wish is stored, and applied as soon as it does.
     """
-    hostname = _store_status(context, uuid, status, reason)
+    hostname, deployables = _store_status(context, uuid, status, reason)
     LOG.info("Device %s of host %s is now %s", uuid, hostname, status)
     try:
-        providers.sync_host(context, hostname)
-    except (exception.ServiceUnavailable, exception.ConfigInvalid) as error:
-        raise exception.PlacementUnavailable(
-            _(
-                "The status %(status)s is stored, and will be applied when "
-                "Placement answers: %(reason)s"
-            )
-            % {"status": status, "reason": error.faultstring}
-        ) from error
+        errors = providers.sync_host(context, hostname)
+    except (
+        exception.ServiceUnavailable,
+        exception.ConfigInvalid,
+        exception.HostNotFound,
+    ) as error:
+        raise _stored_only(status, error.faultstring) from error
+    # Other devices of the host may have troubles of their own.
+    reasons = [text for id_, text in errors.items() if id_ in deployables]
+    if reasons:
+        raise _stored_only(status, "; ".join(reasons))
+
+
+def _stored_only(status: str, reason: str) -> exception.PlacementUnavailable:
+    return exception.PlacementUnavailable(
+        _(
+            "The status %(status)s is stored, and will be applied when "
+            "Placement answers: %(reason)s"
+        )
+        % {"status": status, "reason": reason}
+    )
 
 
 @engine.use_case
 def _store_status(
     context: RequestContext, uuid: str, status: str, reason: str | None
-) -> str:
+) -> tuple[str, set[int]]:
+    """Store it; returns the host and the ids of the device's deployables."""
     device = device_db.get(context, uuid)
     if device is None:
         raise exception.DeviceNotFound(uuid=uuid)
@@ -63,7 +76,7 @@ def _store_status(
         context, device.id, {"status": status, "status_reason": reason}
     )
     host_db.mark(context, hostname)
-    return hostname
+    return hostname, {deployable.id for deployable in deployables}
 
 
 def force_down(context: RequestContext, uuid: str, forced_down: bool) -> None:
@@ -74,7 +87,11 @@ def force_down(context: RequestContext, uuid: str, forced_down: bool) -> None:
     )
     try:
         providers.sync_host(context, hostname)
-    except (exception.ServiceUnavailable, exception.ConfigInvalid) as error:
+    except (
+        exception.ServiceUnavailable,
+        exception.ConfigInvalid,
+        exception.HostNotFound,
+    ) as error:
         # It is stored, and the repair tasks finish it.
         LOG.warning(
             "Providers of host %s will follow: %s", hostname, error.faultstring
