@@ -2,9 +2,20 @@
 
 extensions = [
     "openstackdocstheme",
+    "oslo_config.sphinxconfiggen",
     "oslo_config.sphinxext",
     "oslo_policy.sphinxext",
+    "oslo_policy.sphinxpolicygen",
 ]
+
+# Samples, written into _static before the pages are read.
+config_generator_config_file = [
+    ("../../tools/config/cyborg-config-generator.conf", "_static/cyborg"),
+]
+policy_generator_config_file = "../../tools/config/cyborg-policy-generator.conf"
+sample_policy_basename = "_static/cyborg"
+
+exclude_patterns = ["_diagrams"]
 
 project = "Cyborg"
 copyright = "OpenStack Foundation"
