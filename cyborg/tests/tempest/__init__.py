@@ -1,0 +1,1 @@
+"""cyborg-tempest-plugin's tests, in a cloud started for them."""
