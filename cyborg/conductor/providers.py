@@ -1,26 +1,19 @@
 """Makes Placement agree with what is stored of a host's accelerators.
 
-:func:`desired` says what the rows of a host ask for and :func:`plan` what
-Placement lacks; both are pure. :func:`sync_host` reads, plans and writes, and
-is what every change of a device ends in. Cyborg's providers are children of
-the compute node's, which others make; providers it does not know it leaves
-alone.
+:mod:`cyborg.conductor.provider_state` says what has to be so;
+:func:`sync_host` reads, and writes what is not, and is what every change of a
+device ends in. Cyborg's providers are children of the compute node's, which
+others make; providers it does not know it leaves alone.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
 import dataclasses
 import datetime
-import json
 import random
-import re
 import threading
 import time
 from typing import Any
-import uuid
 
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -33,6 +26,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
+from cyborg.conductor import provider_state
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
 
@@ -46,414 +40,6 @@ CONCURRENCY = 4
 # How often a provider is read again when somebody else changed it.
 _ATTEMPTS = 6
 _LONGEST_PAUSE = 120
-_NAME_LENGTH = 200
-
-Inventories = dict[str, dict[str, Any]]
-
-
-# -- what the rows ask for
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What was last written of a provider, and is therefore ours to change.
-
-    :ivar inventories: ``{class: {"total", "reserved"}}``
-    """
-
-    traits: frozenset[str]
-    inventories: dict[str, dict[str, int]]
-
-    @classmethod
-    def from_text(cls, text: str | None) -> "Written | None":
-        if text is None:
-            return None
-        value = json.loads(text)
-        return cls(frozenset(value["traits"]), value["inventories"])
-
-    def to_text(self) -> str:
-        return json.dumps(
-            {"traits": sorted(self.traits), "inventories": self.inventories},
-            sort_keys=True,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Provider:
-    """What a provider should be like.
-
-    :ivar names: names it may have, the best first; the one it was made with
-        alone if that is known
-    :ivar stored: the rows have its uuid: it was made, or adopted, before
-    :ivar generation: as of the last time it was seen to be right
-    :ivar problem: why it cannot be as the rows say
-    """
-
-    uuid: str
-    names: tuple[str, ...]
-    resource_class: str | None
-    total: int
-    reserved: int
-    traits: frozenset[str]
-    deployable_ids: tuple[int, ...]
-    stored: bool = False
-    written: Written | None = None
-    generation: int | None = None
-    problem: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.names[0]
-
-    @property
-    def to_write(self) -> Written:
-        if self.resource_class is None or self.total == 0:
-            return Written(self.traits, {})
-        counts = {"total": self.total, "reserved": self.reserved}
-        return Written(self.traits, {self.resource_class: counts})
-
-
-def provider_uuid(name: str) -> str:
-    """Return the uuid of a provider that is made with a name."""
-    return str(uuid.uuid3(uuid.NAMESPACE_DNS, name))
-
-
-def _counted_in(
-    deployable: Any, hostname: str, taken: set[str]
-) -> tuple[str, tuple[str, ...]]:
-    """Say which provider a deployable is counted in: its uuid and names.
-
-    This alone decides it: one provider for each deployable.
-
-    :param taken: uuids of providers of other deployables
-    """
-    if deployable.rp_uuid is not None:
-        name = deployable.rp_name or deployable.name
-        return deployable.rp_uuid, (name,)
-    # A name that another host's provider has gets the host in front; of two
-    # deployables of one name in one host, one gets its own uuid behind.
-    names = tuple(
-        _shortened(name)
-        for name in (
-            deployable.name,
-            f"{hostname}_{deployable.name}",
-            f"{hostname}_{deployable.name}_{deployable.uuid}",
-        )
-    )
-    free = tuple(name for name in names if provider_uuid(name) not in taken)
-    return provider_uuid(free[0]), free
-
-
-def _shortened(name: str) -> str:
-    if len(name) <= _NAME_LENGTH:
-        return name
-    digest = uuid.uuid3(uuid.NAMESPACE_DNS, name).hex
-    return f"{name[: _NAME_LENGTH - len(digest) - 1]}_{digest}"
-
-
-def _symbol(value: str) -> str:
-    """Return a value as the name of a trait or class: A-Z, 0-9 and _."""
-    return re.sub(r"[^A-Z0-9_]", "_", value.strip().upper())[:255]
-
-
-def _traits(attributes: Iterable[Any]) -> frozenset[str]:
-    names = {
-        _symbol(attribute.value)
-        for attribute in attributes
-        if attribute.key.startswith(constants.ATTR_TRAIT_PREFIX)
-    }
-    return frozenset(names - {""} | {constants.OWNER_TRAIT})
-
-
-def _resource_class(attributes: Iterable[Any]) -> str | None:
-    for attribute in attributes:
-        if attribute.key == constants.ATTR_RESOURCE_CLASS:
-            return _symbol(attribute.value) or None
-    return None
-
-
-def desired(rows: host_db.Rows) -> dict[str, Provider]:
-    """Return the providers that the rows of a host ask for, by uuid."""
-    devices = {row.id: row for row in rows.devices}
-    attributes: dict[int, list[Any]] = {}
-    for row in rows.attributes:
-        attributes.setdefault(row.deployable_id, []).append(row)
-    taken = {row.rp_uuid for row in rows.deployables if row.rp_uuid}
-    providers: dict[str, Provider] = {}
-    for row in rows.deployables:
-        uuid_, names = _counted_in(row, rows.host.hostname, taken)
-        taken.add(uuid_)
-        device = devices[row.device_id]
-        # One that nobody answers for any more takes no new instances.
-        fenced = (
-            rows.host.forced_down
-            or device.status == constants.DeviceStatus.MAINTAINING
-            or device.missing_since is not None
-            or row.missing_since is not None
-        )
-        provider = Provider(
-            uuid=uuid_,
-            names=names,
-            resource_class=_resource_class(attributes.get(row.id, ())),
-            total=row.num_accelerators,
-            reserved=row.num_accelerators if fenced else 0,
-            traits=_traits(attributes.get(row.id, ())),
-            deployable_ids=(row.id,),
-            stored=row.rp_uuid is not None,
-            written=Written.from_text(row.rp_traits),
-            generation=row.rp_generation,
-        )
-        if provider.resource_class is None:
-            provider = dataclasses.replace(
-                provider,
-                problem=exception.ResourceClassMissing(
-                    uuid=row.uuid
-                ).faultstring,
-            )
-        if uuid_ in providers:
-            provider = _pooled(providers[uuid_], provider)
-        providers[uuid_] = provider
-    return providers
-
-
-def _pooled(first: Provider, second: Provider) -> Provider:
-    """Return one provider that counts the deployables of both."""
-    ids = first.deployable_ids + second.deployable_ids
-    if first.resource_class != second.resource_class:
-        problem = _(
-            "Provider %(uuid)s would count %(first)s and %(second)s."
-        ) % {
-            "uuid": first.uuid,
-            "first": first.resource_class,
-            "second": second.resource_class,
-        }
-        return dataclasses.replace(first, deployable_ids=ids, problem=problem)
-    return dataclasses.replace(
-        first,
-        total=first.total + second.total,
-        reserved=first.reserved + second.reserved,
-        traits=first.traits | second.traits,
-        deployable_ids=ids,
-        problem=first.problem or second.problem,
-    )
-
-
-# -- what Placement lacks
-
-
-@dataclasses.dataclass(frozen=True)
-class Actual:
-    """What a provider is like.
-
-    :ivar inventories: None, as for ``traits``, if it was not looked at,
-        because nothing can have changed
-    """
-
-    uuid: str
-    name: str
-    parent: str | None
-    generation: int
-    inventories: Inventories | None = None
-    traits: frozenset[str] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """One difference, and what makes it go away.
-
-    :ivar action: create, move, traits, inventory or delete
-    :ivar before: what there is: None, (name, parent), traits, inventories
-    :ivar after: what there should be, of the same kind
-    """
-
-    action: str
-    uuid: str
-    name: str
-    before: Any
-    after: Any
-
-    def __str__(self) -> str:
-        return _DESCRIBE[self.action](self)
-
-
-def _describe_traits(change: Change) -> str:
-    parts = [f"+{trait}" for trait in sorted(change.after - change.before)]
-    parts += [f"-{trait}" for trait in sorted(change.before - change.after)]
-    return f"{change.name}: traits {' '.join(parts)}"
-
-
-def _describe_inventory(change: Change) -> str:
-    parts = []
-    for name in sorted(change.before.keys() | change.after.keys()):
-        before, after = change.before.get(name), change.after.get(name)
-        if before is None or after is None:
-            shown = before or after
-            counts = f"total={shown['total']} reserved={shown['reserved']}"
-            parts.append(f"{'+' if before is None else '-'}{name} {counts}")
-            continue
-        fields = [
-            f"{field}={before.get(field)}->{after[field]}"
-            for field in sorted(after)
-            if before.get(field) != after[field]
-        ]
-        if fields:
-            parts.append(f"{name} {' '.join(fields)}")
-    return f"{change.name}: inventory {', '.join(parts)}"
-
-
-_DESCRIBE: dict[str, Callable[[Change], str]] = {
-    "create": lambda change: f"{change.name}: provider is missing",
-    "move": lambda change: (
-        f"{change.name}: is {change.before[0]} below {change.before[1]}, "
-        f"not {change.after[0]} below {change.after[1]}"
-    ),
-    "traits": _describe_traits,
-    "inventory": _describe_inventory,
-    "delete": lambda change: (
-        f"{change.name}: provider {change.uuid} is not known here"
-    ),
-}
-
-
-def plan(
-    wanted: Mapping[str, Provider], actual: Mapping[str, Actual], root: str
-) -> list[Change]:
-    """Return what has to be written for ``actual`` to be as ``wanted``."""
-    changes = []
-    for provider in wanted.values():
-        there = actual.get(provider.uuid)
-        if there is None:
-            there = Actual(
-                provider.uuid, provider.name, root, 0, {}, frozenset()
-            )
-            changes.append(
-                Change(
-                    "create",
-                    provider.uuid,
-                    provider.name,
-                    None,
-                    (provider.name, root),
-                )
-            )
-        changes += differences(provider, there, root)
-    return changes
-
-
-def differences(provider: Provider, actual: Actual, root: str) -> list[Change]:
-    """Return what has to be written to a provider that exists."""
-    changes = []
-
-    def add(action: str, before: Any, after: Any) -> None:
-        if before != after:
-            changes.append(
-                Change(action, provider.uuid, provider.name, before, after)
-            )
-
-    add("move", (actual.name, actual.parent), (provider.name, root))
-    if actual.traits is not None:
-        add("traits", actual.traits, _merged_traits(provider, actual.traits))
-    if actual.inventories is not None:
-        add(
-            "inventory",
-            _comparable(actual.inventories),
-            _merged_inventories(provider, actual.inventories),
-        )
-    return changes
-
-
-def _merged_traits(
-    provider: Provider, current: frozenset[str]
-) -> frozenset[str]:
-    """Return our traits, and what others gave the provider."""
-    foreign = current - provider.traits
-    if provider.written is not None:
-        foreign -= provider.written.traits
-    # A card runs one function: one that an earlier release published goes
-    # when ours comes.
-    prefix = constants.FUNCTION_TRAIT_PREFIX
-    if any(trait.startswith(prefix) for trait in provider.traits):
-        foreign = frozenset(
-            trait for trait in foreign if not trait.startswith(prefix)
-        )
-    return foreign | provider.traits
-
-
-_FIELDS = (
-    "total",
-    "reserved",
-    "min_unit",
-    "max_unit",
-    "step_size",
-    "allocation_ratio",
-)
-
-
-def _comparable(inventories: Inventories) -> Inventories:
-    return {
-        name: {field: inventory[field] for field in _FIELDS}
-        for name, inventory in inventories.items()
-    }
-
-
-def _merged_inventories(
-    provider: Provider, current: Inventories, keep_used: bool = False
-) -> Inventories:
-    """Return our inventory, and those of classes that others added.
-
-    :param keep_used: a class of ours that is allocated cannot be taken away;
-        it stays, and takes no new instances
-    """
-    current = _comparable(current)
-    ours = set(current)
-    if provider.written is not None:
-        ours &= {*provider.written.inventories, provider.resource_class}
-    merged: Inventories = {}
-    for name, inventory in current.items():
-        if name not in ours:
-            merged[name] = inventory
-        elif keep_used:
-            merged[name] = inventory | {"reserved": inventory["total"]}
-    counts = provider.to_write.inventories.get(provider.resource_class or "")
-    if counts is not None and provider.resource_class is not None:
-        there = current.get(provider.resource_class, {})
-        total = counts["total"]
-        merged[provider.resource_class] = {
-            **counts,
-            "max_unit": total,
-            # An operator may have set these. What cannot be true of a card
-            # goes: nobody can have more of it than there is.
-            "min_unit": min(there.get("min_unit", 1), total),
-            "step_size": min(there.get("step_size", 1), total),
-            "allocation_ratio": min(there.get("allocation_ratio", 1.0), 1.0),
-        }
-    return merged
-
-
-def settle(
-    wanted: Mapping[str, Provider], tree: Mapping[str, Actual]
-) -> dict[str, Provider]:
-    """Let new providers adopt what an interrupted attempt made of them."""
-    settled: dict[str, Provider] = {}
-    for provider in wanted.values():
-        if not provider.stored:
-            for name in provider.names:
-                uuid_ = provider_uuid(name)
-                if uuid_ in tree and (
-                    uuid_ == provider.uuid or uuid_ not in wanted
-                ):
-                    provider = dataclasses.replace(
-                        provider, uuid=uuid_, names=(name,)
-                    )
-                    break
-        elif provider.uuid in tree and provider.written is None:
-            # Made by an earlier release, under whatever name.
-            there = tree[provider.uuid]
-            provider = dataclasses.replace(provider, names=(there.name,))
-        settled[provider.uuid] = provider
-    return settled
-
-
-# -- reading and writing
 
 
 class _Pass:
@@ -471,8 +57,8 @@ class _Pass:
         self.client = placement.Client(context.global_id)
         self.rows = host_db.load(context, hostname)
         self.root = ""
-        self.tree: dict[str, Actual] = {}
-        self.wanted: dict[str, Provider] = {}
+        self.tree: dict[str, provider_state.Actual] = {}
+        self.wanted: dict[str, provider_state.Provider] = {}
         # Deployable id: why its provider is not as it should be.
         self.errors: dict[int, str] = {}
 
@@ -495,11 +81,15 @@ class _Pass:
             host_db.set_root(self.context, self.hostname, root)
             nodes = self.client.get_tree(root)
         self.root = root
-        self.tree = {node["uuid"]: _actual(node) for node in nodes}
+        self.tree = {
+            node["uuid"]: provider_state.actual(node) for node in nodes
+        }
 
     def read(self) -> None:
         """Look at the providers that may differ."""
-        self.wanted = settle(desired(self.rows), self.tree)
+        self.wanted = provider_state.settle(
+            provider_state.desired(self.rows), self.tree
+        )
         for provider in self.wanted.values():
             there = self.tree.get(provider.uuid)
             if there is not None and (
@@ -513,7 +103,9 @@ class _Pass:
                 else:
                     self.tree[provider.uuid] = seen
 
-    def _look(self, there: Actual) -> Actual | None:
+    def _look(
+        self, there: provider_state.Actual
+    ) -> provider_state.Actual | None:
         inventories = self.client.get_inventories(there.uuid)
         traits = self.client.get_traits(there.uuid)
         if inventories is None or traits is None:
@@ -527,22 +119,24 @@ class _Pass:
             traits=frozenset(traits[1]),
         )
 
-    def plan(self) -> list[Change]:
-        return plan(self.wanted, self.tree, self.root)
+    def plan(self) -> list[provider_state.Change]:
+        return provider_state.plan(self.wanted, self.tree, self.root)
 
-    def orphans(self) -> list[Change]:
+    def orphans(self) -> list[provider_state.Change]:
         """Return providers that Cyborg made and nobody knows any more."""
         found = []
         for node in self.tree.values():
             if node.uuid in self.wanted or node.uuid == self.root:
                 continue
-            if node.uuid != provider_uuid(node.name):
+            if node.uuid != provider_state.provider_uuid(node.name):
                 # An earlier release made it so; ours have the trait as well.
                 traits = self.client.get_traits(node.uuid)
                 if traits is None or constants.OWNER_TRAIT not in traits[1]:
                     continue
             found.append(
-                Change("delete", node.uuid, node.name, (node.name,), None)
+                provider_state.Change(
+                    "delete", node.uuid, node.name, (node.name,), None
+                )
             )
         return found
 
@@ -563,10 +157,10 @@ class _Pass:
                 with self._isolated(provider):
                     self._write(provider, there)
 
-    def _isolated(self, provider: Provider) -> "_Isolated":
+    def _isolated(self, provider: provider_state.Provider) -> "_Isolated":
         return _Isolated(self, provider)
 
-    def _failed(self, provider: Provider, reason: str) -> None:
+    def _failed(self, provider: provider_state.Provider, reason: str) -> None:
         LOG.error(
             "Provider %s (%s) of host %s: %s",
             provider.uuid,
@@ -577,7 +171,7 @@ class _Pass:
         for deployable_id in provider.deployable_ids:
             self.errors[deployable_id] = f"{provider.name}: {reason}"
 
-    def _place(self, provider: Provider) -> None:
+    def _place(self, provider: provider_state.Provider) -> None:
         """Make the provider exist, where and as what it should be."""
         there = self.tree.get(provider.uuid)
         if there is None:
@@ -585,12 +179,16 @@ class _Pass:
         elif (there.name, there.parent) != (provider.name, self.root):
             self._move(provider, there)
 
-    def _move(self, provider: Provider, there: Actual | None) -> None:
+    def _move(
+        self,
+        provider: provider_state.Provider,
+        there: provider_state.Actual | None,
+    ) -> None:
         record = self.client.update_provider(
             provider.uuid, provider.name, self.root
         )
         if there is None:
-            there = self._look(_actual(record))
+            there = self._look(provider_state.actual(record))
         if there is not None:
             self.tree[provider.uuid] = dataclasses.replace(
                 there,
@@ -600,13 +198,17 @@ class _Pass:
             )
         LOG.info("Moved provider %s below its host", provider.name)
 
-    def _create(self, provider: Provider) -> None:
+    def _create(self, provider: provider_state.Provider) -> None:
         names = provider.names
         if provider.stored:
             # Its own name first; another one if that is taken by now.
-            names += _alternatives(self.rows, provider)
+            names += provider_state.alternatives(self.rows, provider)
         for name in names:
-            uuid_ = provider.uuid if provider.stored else provider_uuid(name)
+            uuid_ = (
+                provider.uuid
+                if provider.stored
+                else provider_state.provider_uuid(name)
+            )
             if uuid_ != provider.uuid and uuid_ in self.wanted:
                 continue
             try:
@@ -621,7 +223,9 @@ class _Pass:
             self._now_is(provider, uuid_, name)
             # Nobody can have given it anything yet.
             self.tree[uuid_] = dataclasses.replace(
-                _actual(record), inventories={}, traits=frozenset()
+                provider_state.actual(record),
+                inventories={},
+                traits=frozenset(),
             )
             return
         raise exception.PlacementConflict(
@@ -630,7 +234,7 @@ class _Pass:
         )
 
     def _resolve_duplicate(
-        self, provider: Provider, uuid_: str, name: str
+        self, provider: provider_state.Provider, uuid_: str, name: str
     ) -> bool:
         """Deal with a uuid or name that exists; True if that ends it."""
         record = self.client.get_provider(uuid_)
@@ -640,7 +244,7 @@ class _Pass:
         if record["root_provider_uuid"] == self.root:
             # Somebody was faster.
             self._now_is(provider, uuid_, record["name"])
-            there = self._look(_actual(record))
+            there = self._look(provider_state.actual(record))
             if there is not None:
                 self.tree[uuid_] = there
             return True
@@ -654,11 +258,11 @@ class _Pass:
         self._move(provider, None)
         return True
 
-    def _renamed(self, provider: Provider) -> None:
-        names = _alternatives(self.rows, provider)
+    def _renamed(self, provider: provider_state.Provider) -> None:
+        names = provider_state.alternatives(self.rows, provider)
         fresh = dataclasses.replace(
             provider,
-            uuid=provider_uuid(names[0]),
+            uuid=provider_state.provider_uuid(names[0]),
             names=names,
             stored=False,
             written=None,
@@ -668,13 +272,17 @@ class _Pass:
         self.wanted[fresh.uuid] = fresh
         self._place(fresh)
 
-    def _now_is(self, provider: Provider, uuid_: str, name: str) -> None:
+    def _now_is(
+        self, provider: provider_state.Provider, uuid_: str, name: str
+    ) -> None:
         self.wanted.pop(provider.uuid, None)
         self.wanted[uuid_] = dataclasses.replace(
             provider, uuid=uuid_, names=(name,)
         )
 
-    def _write(self, provider: Provider, there: Actual) -> None:
+    def _write(
+        self, provider: provider_state.Provider, there: provider_state.Actual
+    ) -> None:
         """Write traits and inventory, reading again after others wrote."""
         reensured = False
         for attempt in range(_ATTEMPTS):
@@ -695,10 +303,12 @@ class _Pass:
             there = seen
         raise exception.PlacementStale(rp_uuid=provider.uuid)
 
-    def _write_once(self, provider: Provider, there: Actual) -> None:
+    def _write_once(
+        self, provider: provider_state.Provider, there: provider_state.Actual
+    ) -> None:
         assert there.traits is not None and there.inventories is not None
         before = there
-        traits = _merged_traits(provider, there.traits)
+        traits = provider_state.merged_traits(provider, there.traits)
         unknown = provider.traits - self.client.ensure_traits(
             provider.traits - there.traits
         )
@@ -721,10 +331,12 @@ class _Pass:
         if there != before:
             LOG.info("Wrote provider %s of %s", provider.name, self.hostname)
 
-    def _write_inventories(self, provider: Provider, there: Actual) -> Actual:
+    def _write_inventories(
+        self, provider: provider_state.Provider, there: provider_state.Actual
+    ) -> provider_state.Actual:
         assert there.inventories is not None
-        current = _comparable(there.inventories)
-        wanted = _merged_inventories(provider, current)
+        current = provider_state.comparable(there.inventories)
+        wanted = provider_state.merged_inventories(provider, current)
         if wanted == current:
             return there
         if provider.resource_class:
@@ -736,7 +348,9 @@ class _Pass:
         except exception.PlacementConflict as error:
             if error.kwargs["error_code"] != placement.INVENTORY_IN_USE:
                 raise
-            wanted = _merged_inventories(provider, current, keep_used=True)
+            wanted = provider_state.merged_inventories(
+                provider, current, keep_used=True
+            )
             LOG.info(
                 "Provider %s keeps a class that is allocated", provider.name
             )
@@ -767,7 +381,10 @@ class _Pass:
         host_db.record_providers(self.context, values)
 
     def _record(
-        self, provider: Provider, there: Actual, unknown: frozenset[str]
+        self,
+        provider: provider_state.Provider,
+        there: provider_state.Actual,
+        unknown: frozenset[str],
     ) -> None:
         assert there.inventories is not None
         ours = provider.to_write
@@ -779,7 +396,7 @@ class _Pass:
             or provider.written is None
             or name in provider.written.inventories
         }
-        text = Written(ours.traits - unknown, kept).to_text()
+        text = provider_state.Written(ours.traits - unknown, kept).to_text()
         if (
             provider.written is not None
             and provider.written.to_text() == text
@@ -798,7 +415,9 @@ class _Pass:
 class _Isolated:
     """Keeps what one provider fails with away from the others."""
 
-    def __init__(self, pass_: _Pass, provider: Provider) -> None:
+    def __init__(
+        self, pass_: _Pass, provider: provider_state.Provider
+    ) -> None:
         self._pass = pass_
         self._provider = provider
 
@@ -815,25 +434,6 @@ class _Isolated:
             self._pass._failed(self._provider, error.faultstring)
             return True
         return False
-
-
-def _actual(record: Mapping[str, Any]) -> Actual:
-    return Actual(
-        uuid=record["uuid"],
-        name=record["name"],
-        parent=record["parent_provider_uuid"],
-        generation=record["generation"],
-    )
-
-
-def _alternatives(rows: host_db.Rows, provider: Provider) -> tuple[str, ...]:
-    """Return names for a provider whose own name is somebody else's."""
-    row = next(r for r in rows.deployables if r.id in provider.deployable_ids)
-    hostname = rows.host.hostname
-    return (
-        _shortened(f"{hostname}_{row.name}"),
-        _shortened(f"{hostname}_{row.name}_{row.uuid}"),
-    )
 
 
 # -- what has gone
@@ -861,7 +461,7 @@ def remove_gone(pass_: _Pass) -> None:
         row.id
         for row in sorted(
             (row for row in gone.values() if row.id not in used),
-            key=lambda row: -_depth(pass_.tree, row.rp_uuid),
+            key=lambda row: -provider_state.depth(pass_.tree, row.rp_uuid),
         )
         if _remove_provider(pass_, row)
     ]
@@ -878,14 +478,6 @@ def remove_gone(pass_: _Pass) -> None:
     parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
         pass_.rows = host_db.load(pass_.context, pass_.hostname)
-
-
-def _depth(tree: Mapping[str, Actual], rp_uuid: str | None) -> int:
-    depth = 0
-    while rp_uuid is not None and rp_uuid in tree:
-        depth += 1
-        rp_uuid = tree[rp_uuid].parent
-    return depth
 
 
 def _remove_provider(pass_: _Pass, deployable: Any) -> bool:
@@ -1083,7 +675,7 @@ def sync_many(names: Sequence[str], full: bool = False) -> bool:
 
 def audit(
     context: RequestContext, hostname: str
-) -> tuple[list[Change], list[str]]:
+) -> tuple[list[provider_state.Change], list[str]]:
     """Compare a host with Placement without changing anything there.
 
     :returns: differences, and what cannot be repaired from here
@@ -1101,7 +693,9 @@ def audit(
     return pass_.plan() + pass_.orphans(), problems
 
 
-def delete_orphan(context: RequestContext, orphan: Change) -> bool:
+def delete_orphan(
+    context: RequestContext, orphan: provider_state.Change
+) -> bool:
     """Delete a provider nobody knows; False if it is allocated from."""
     try:
         placement.Client(context.global_id).delete_provider(orphan.uuid)

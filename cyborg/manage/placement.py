@@ -6,6 +6,7 @@ from typing import Any
 
 from cyborg import manage
 from cyborg.common import exception
+from cyborg.conductor import provider_state
 from cyborg.conductor import providers
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -22,8 +23,12 @@ class Finding:
     """
 
     host: str
-    changes: list[providers.Change] = dataclasses.field(default_factory=list)
-    orphans: list[providers.Change] = dataclasses.field(default_factory=list)
+    changes: list[provider_state.Change] = dataclasses.field(
+        default_factory=list
+    )
+    orphans: list[provider_state.Change] = dataclasses.field(
+        default_factory=list
+    )
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -44,7 +49,7 @@ class Finding:
         }
 
 
-def _to_dict(change: providers.Change) -> dict[str, Any]:
+def _to_dict(change: provider_state.Change) -> dict[str, Any]:
     return {
         "action": change.action,
         "provider": change.uuid,

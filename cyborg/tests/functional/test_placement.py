@@ -17,6 +17,7 @@ from cyborg.clients import auth
 from cyborg.clients import placement as client
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.conductor import provider_state
 from cyborg.conductor import providers
 from cyborg.conf import CONF
 from cyborg.db import engine
@@ -399,7 +400,7 @@ def test_two_hosts_that_were_given_one_provider_part(
 ) -> None:
     first, second = make_site(), make_site()
     name = f"ascend-{uuid.uuid4().hex[:8]}"
-    shared = providers.provider_uuid(name)
+    shared = provider_state.provider_uuid(name)
     mine = first.host.add_card(name, rp_uuid=shared)
     theirs = second.host.add_card(name, rp_uuid=shared)
     first.sync()
@@ -434,7 +435,7 @@ def test_a_name_that_is_a_foreign_providers(site: Site) -> None:
 
 def test_a_tree_of_an_earlier_release_is_adopted(site: Site) -> None:
     name = _name(site, "a")
-    rp_uuid = providers.provider_uuid(name)
+    rp_uuid = provider_state.provider_uuid(name)
     site.create_child(name, rp_uuid, site.root)
     function = f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_7"
     site.set_traits(rp_uuid, "CUSTOM_X", function)
@@ -898,7 +899,7 @@ def test_orphans_are_reported(site: Site) -> None:
     site.create_child(_name(site, "marked"), marked, site.root)
     site.set_traits(marked, OWNER)
     old = _name(site, "old")
-    site.create_child(old, providers.provider_uuid(old), site.root)
+    site.create_child(old, provider_state.provider_uuid(old), site.root)
     site.create_child(
         _name(site, "foreign"), uuidutils.generate_uuid(), site.root
     )
@@ -993,9 +994,9 @@ def test_heal_deletes_orphans_when_told_to(
     site.sync()
     old, used = _name(site, "old"), _name(site, "used")
     for name in (old, used):
-        site.create_child(name, providers.provider_uuid(name), site.root)
-    site.set_inventories(providers.provider_uuid(used), FPGA={"total": 1})
-    site.allocate(providers.provider_uuid(used))
+        site.create_child(name, provider_state.provider_uuid(name), site.root)
+    site.set_inventories(provider_state.provider_uuid(used), FPGA={"total": 1})
+    site.allocate(provider_state.provider_uuid(used))
     heal = manage_placement.heal
     code, text = _manage(capsys, heal, context, [], False)
     assert (code, len(site.tree)) == (1, 3)

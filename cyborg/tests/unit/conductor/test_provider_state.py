@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cyborg.conductor import providers
+from cyborg.conductor import provider_state
 from cyborg.db import host as host_db
 
 ROOT = "root-uuid"
@@ -52,7 +52,7 @@ def _desired(
     devices: list[Any] | None = None,
     attributes: list[Any] | None = None,
     forced_down: bool = False,
-) -> list[providers.Provider]:
+) -> list[provider_state.Provider]:
     if attributes is None:
         attributes = [_attribute("rc", "FPGA", d.id) for d in deployables]
     rows = host_db.Rows(
@@ -61,7 +61,7 @@ def _desired(
         deployables,
         attributes,
     )
-    return list(providers.desired(rows).values())
+    return list(provider_state.desired(rows).values())
 
 
 def test_identity_of_a_new_deployable() -> None:
@@ -164,10 +164,10 @@ def test_without_a_class_there_is_nothing_to_count() -> None:
     assert provider.problem is not None
     assert "uuid-1" in provider.problem
     assert provider.to_write.inventories == {}
-    there = providers.Actual(
+    there = provider_state.Actual(
         provider.uuid, "cn1_1", ROOT, 1, {}, frozenset({OWNER})
     )
-    assert providers.differences(provider, there, ROOT) == []
+    assert provider_state.differences(provider, there, ROOT) == []
 
 
 def test_deployables_of_one_provider_are_counted_together() -> None:
@@ -190,12 +190,12 @@ def test_deployables_of_one_provider_are_counted_together() -> None:
 # -- plan
 
 
-def _provider(**values: Any) -> providers.Provider:
-    written = providers.Written(
+def _provider(**values: Any) -> provider_state.Provider:
+    written = provider_state.Written(
         frozenset({OWNER, "CUSTOM_OLD"}),
         {"FPGA": {"total": 2, "reserved": 0}},
     )
-    return providers.Provider(
+    return provider_state.Provider(
         **{
             "uuid": "p",
             "names": ("cn1_1",),
@@ -224,9 +224,9 @@ def _inventory(total: int = 2, **values: Any) -> dict[str, Any]:
 
 
 def _planned(
-    provider: providers.Provider, **actual: Any
-) -> list[providers.Change]:
-    there = providers.Actual(
+    provider: provider_state.Provider, **actual: Any
+) -> list[provider_state.Change]:
+    there = provider_state.Actual(
         **{
             "uuid": "p",
             "name": provider.name,
@@ -237,7 +237,7 @@ def _planned(
         }
         | actual
     )
-    return providers.plan({"p": provider}, {"p": there}, ROOT)
+    return provider_state.plan({"p": provider}, {"p": there}, ROOT)
 
 
 def test_nothing_differs() -> None:
@@ -247,7 +247,7 @@ def test_nothing_differs() -> None:
 
 
 def test_a_provider_is_missing() -> None:
-    changes = providers.plan({"p": _provider()}, {}, ROOT)
+    changes = provider_state.plan({"p": _provider()}, {}, ROOT)
     assert [change.action for change in changes] == [
         "create",
         "traits",
@@ -334,16 +334,16 @@ def test_a_card_runs_one_function() -> None:
 def test_what_was_written_survives_storing() -> None:
     written = _provider().written
     assert written is not None
-    assert providers.Written.from_text(written.to_text()) == written
-    assert providers.Written.from_text(None) is None
+    assert provider_state.Written.from_text(written.to_text()) == written
+    assert provider_state.Written.from_text(None) is None
 
 
 # -- settle
 
 
-def _node(name: str, uuid: str | None = None) -> providers.Actual:
-    uuid = uuid or providers.provider_uuid(name)
-    return providers.Actual(uuid, name, ROOT, 1)
+def _node(name: str, uuid: str | None = None) -> provider_state.Actual:
+    uuid = uuid or provider_state.provider_uuid(name)
+    return provider_state.Actual(uuid, name, ROOT, 1)
 
 
 def test_what_an_interrupted_attempt_made_is_adopted() -> None:
@@ -351,11 +351,11 @@ def test_what_an_interrupted_attempt_made_is_adopted() -> None:
     second = provider.names[1]
     wanted = {provider.uuid: provider}
     for there in (provider.name, second):
-        tree = {providers.provider_uuid(there): _node(there)}
-        (settled,) = providers.settle(wanted, tree).values()
+        tree = {provider_state.provider_uuid(there): _node(there)}
+        (settled,) = provider_state.settle(wanted, tree).values()
         assert settled.names == (there,)
-        assert settled.uuid == providers.provider_uuid(there)
-    assert providers.settle(wanted, {}) == wanted
+        assert settled.uuid == provider_state.provider_uuid(there)
+    assert provider_state.settle(wanted, {}) == wanted
 
 
 def test_a_provider_of_another_deployable_is_not_adopted() -> None:
@@ -364,12 +364,14 @@ def test_a_provider_of_another_deployable_is_not_adopted() -> None:
         _deployable(2, name="cn1.example.org_card"),
     )
     tree = {second.uuid: _node(second.name)}
-    settled = providers.settle({first.uuid: first, second.uuid: second}, tree)
+    settled = provider_state.settle(
+        {first.uuid: first, second.uuid: second}, tree
+    )
     assert settled[first.uuid].name == "card"
     assert settled[second.uuid].names == ("cn1.example.org_card",)
 
 
 def test_an_earlier_releases_provider_keeps_its_name() -> None:
     provider = _provider(written=None, names=("renamed",))
-    settled = providers.settle({"p": provider}, {"p": _node("old", "p")})
+    settled = provider_state.settle({"p": provider}, {"p": _node("old", "p")})
     assert settled["p"].name == "old"

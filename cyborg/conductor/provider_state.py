@@ -1,0 +1,453 @@
+"""What a host's accelerators ask of Placement, and what it lacks of that.
+
+:func:`desired` says what the rows of a host ask for, :func:`settle` what they
+become beside the providers that exist, and :func:`plan` what is left to
+write. All is pure: :mod:`cyborg.conductor.providers` reads and writes.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
+import json
+import re
+from typing import Any
+import uuid
+
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common.i18n import _
+from cyborg.db import host as host_db
+
+_NAME_LENGTH = 200
+
+Inventories = dict[str, dict[str, Any]]
+
+
+# -- what the rows ask for
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was last written of a provider, and is therefore ours to change.
+
+    :ivar inventories: ``{class: {"total", "reserved"}}``
+    """
+
+    traits: frozenset[str]
+    inventories: dict[str, dict[str, int]]
+
+    @classmethod
+    def from_text(cls, text: str | None) -> "Written | None":
+        if text is None:
+            return None
+        value = json.loads(text)
+        return cls(frozenset(value["traits"]), value["inventories"])
+
+    def to_text(self) -> str:
+        return json.dumps(
+            {"traits": sorted(self.traits), "inventories": self.inventories},
+            sort_keys=True,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """What a provider should be like.
+
+    :ivar names: names it may have, the best first; the one it was made with
+        alone if that is known
+    :ivar stored: the rows have its uuid: it was made, or adopted, before
+    :ivar generation: as of the last time it was seen to be right
+    :ivar problem: why it cannot be as the rows say
+    """
+
+    uuid: str
+    names: tuple[str, ...]
+    resource_class: str | None
+    total: int
+    reserved: int
+    traits: frozenset[str]
+    deployable_ids: tuple[int, ...]
+    stored: bool = False
+    written: Written | None = None
+    generation: int | None = None
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    @property
+    def to_write(self) -> Written:
+        if self.resource_class is None or self.total == 0:
+            return Written(self.traits, {})
+        counts = {"total": self.total, "reserved": self.reserved}
+        return Written(self.traits, {self.resource_class: counts})
+
+
+def provider_uuid(name: str) -> str:
+    """Return the uuid of a provider that is made with a name."""
+    return str(uuid.uuid3(uuid.NAMESPACE_DNS, name))
+
+
+def _counted_in(
+    deployable: Any, hostname: str, taken: set[str]
+) -> tuple[str, tuple[str, ...]]:
+    """Say which provider a deployable is counted in: its uuid and names.
+
+    This alone decides it: one provider for each deployable.
+
+    :param taken: uuids of providers of other deployables
+    """
+    if deployable.rp_uuid is not None:
+        name = deployable.rp_name or deployable.name
+        return deployable.rp_uuid, (name,)
+    # A name that another host's provider has gets the host in front; of two
+    # deployables of one name in one host, one gets its own uuid behind.
+    names = tuple(
+        _shortened(name)
+        for name in (
+            deployable.name,
+            f"{hostname}_{deployable.name}",
+            f"{hostname}_{deployable.name}_{deployable.uuid}",
+        )
+    )
+    free = tuple(name for name in names if provider_uuid(name) not in taken)
+    return provider_uuid(free[0]), free
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= _NAME_LENGTH:
+        return name
+    digest = uuid.uuid3(uuid.NAMESPACE_DNS, name).hex
+    return f"{name[: _NAME_LENGTH - len(digest) - 1]}_{digest}"
+
+
+def _symbol(value: str) -> str:
+    """Return a value as the name of a trait or class: A-Z, 0-9 and _."""
+    return re.sub(r"[^A-Z0-9_]", "_", value.strip().upper())[:255]
+
+
+def _traits(attributes: Iterable[Any]) -> frozenset[str]:
+    names = {
+        _symbol(attribute.value)
+        for attribute in attributes
+        if attribute.key.startswith(constants.ATTR_TRAIT_PREFIX)
+    }
+    return frozenset(names - {""} | {constants.OWNER_TRAIT})
+
+
+def _resource_class(attributes: Iterable[Any]) -> str | None:
+    for attribute in attributes:
+        if attribute.key == constants.ATTR_RESOURCE_CLASS:
+            return _symbol(attribute.value) or None
+    return None
+
+
+def desired(rows: host_db.Rows) -> dict[str, Provider]:
+    """Return the providers that the rows of a host ask for, by uuid."""
+    devices = {row.id: row for row in rows.devices}
+    attributes: dict[int, list[Any]] = {}
+    for row in rows.attributes:
+        attributes.setdefault(row.deployable_id, []).append(row)
+    taken = {row.rp_uuid for row in rows.deployables if row.rp_uuid}
+    providers: dict[str, Provider] = {}
+    for row in rows.deployables:
+        uuid_, names = _counted_in(row, rows.host.hostname, taken)
+        taken.add(uuid_)
+        device = devices[row.device_id]
+        # One that nobody answers for any more takes no new instances.
+        fenced = (
+            rows.host.forced_down
+            or device.status == constants.DeviceStatus.MAINTAINING
+            or device.missing_since is not None
+            or row.missing_since is not None
+        )
+        provider = Provider(
+            uuid=uuid_,
+            names=names,
+            resource_class=_resource_class(attributes.get(row.id, ())),
+            total=row.num_accelerators,
+            reserved=row.num_accelerators if fenced else 0,
+            traits=_traits(attributes.get(row.id, ())),
+            deployable_ids=(row.id,),
+            stored=row.rp_uuid is not None,
+            written=Written.from_text(row.rp_traits),
+            generation=row.rp_generation,
+        )
+        if provider.resource_class is None:
+            provider = dataclasses.replace(
+                provider,
+                problem=exception.ResourceClassMissing(
+                    uuid=row.uuid
+                ).faultstring,
+            )
+        if uuid_ in providers:
+            provider = _pooled(providers[uuid_], provider)
+        providers[uuid_] = provider
+    return providers
+
+
+def _pooled(first: Provider, second: Provider) -> Provider:
+    """Return one provider that counts the deployables of both."""
+    ids = first.deployable_ids + second.deployable_ids
+    if first.resource_class != second.resource_class:
+        problem = _(
+            "Provider %(uuid)s would count %(first)s and %(second)s."
+        ) % {
+            "uuid": first.uuid,
+            "first": first.resource_class,
+            "second": second.resource_class,
+        }
+        return dataclasses.replace(first, deployable_ids=ids, problem=problem)
+    return dataclasses.replace(
+        first,
+        total=first.total + second.total,
+        reserved=first.reserved + second.reserved,
+        traits=first.traits | second.traits,
+        deployable_ids=ids,
+        problem=first.problem or second.problem,
+    )
+
+
+# -- what Placement lacks
+
+
+@dataclasses.dataclass(frozen=True)
+class Actual:
+    """What a provider is like.
+
+    :ivar inventories: None, as for ``traits``, if it was not looked at,
+        because nothing can have changed
+    """
+
+    uuid: str
+    name: str
+    parent: str | None
+    generation: int
+    inventories: Inventories | None = None
+    traits: frozenset[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One difference, and what makes it go away.
+
+    :ivar action: create, move, traits, inventory or delete
+    :ivar before: what there is: None, (name, parent), traits, inventories
+    :ivar after: what there should be, of the same kind
+    """
+
+    action: str
+    uuid: str
+    name: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return _DESCRIBE[self.action](self)
+
+
+def _describe_traits(change: Change) -> str:
+    parts = [f"+{trait}" for trait in sorted(change.after - change.before)]
+    parts += [f"-{trait}" for trait in sorted(change.before - change.after)]
+    return f"{change.name}: traits {' '.join(parts)}"
+
+
+def _describe_inventory(change: Change) -> str:
+    parts = []
+    for name in sorted(change.before.keys() | change.after.keys()):
+        before, after = change.before.get(name), change.after.get(name)
+        if before is None or after is None:
+            shown = before or after
+            counts = f"total={shown['total']} reserved={shown['reserved']}"
+            parts.append(f"{'+' if before is None else '-'}{name} {counts}")
+            continue
+        fields = [
+            f"{field}={before.get(field)}->{after[field]}"
+            for field in sorted(after)
+            if before.get(field) != after[field]
+        ]
+        if fields:
+            parts.append(f"{name} {' '.join(fields)}")
+    return f"{change.name}: inventory {', '.join(parts)}"
+
+
+_DESCRIBE: dict[str, Callable[[Change], str]] = {
+    "create": lambda change: f"{change.name}: provider is missing",
+    "move": lambda change: (
+        f"{change.name}: is {change.before[0]} below {change.before[1]}, "
+        f"not {change.after[0]} below {change.after[1]}"
+    ),
+    "traits": _describe_traits,
+    "inventory": _describe_inventory,
+    "delete": lambda change: (
+        f"{change.name}: provider {change.uuid} is not known here"
+    ),
+}
+
+
+def plan(
+    wanted: Mapping[str, Provider], actual: Mapping[str, Actual], root: str
+) -> list[Change]:
+    """Return what has to be written for ``actual`` to be as ``wanted``."""
+    changes = []
+    for provider in wanted.values():
+        there = actual.get(provider.uuid)
+        if there is None:
+            there = Actual(
+                provider.uuid, provider.name, root, 0, {}, frozenset()
+            )
+            changes.append(
+                Change(
+                    "create",
+                    provider.uuid,
+                    provider.name,
+                    None,
+                    (provider.name, root),
+                )
+            )
+        changes += differences(provider, there, root)
+    return changes
+
+
+def differences(provider: Provider, actual: Actual, root: str) -> list[Change]:
+    """Return what has to be written to a provider that exists."""
+    changes = []
+
+    def add(action: str, before: Any, after: Any) -> None:
+        if before != after:
+            changes.append(
+                Change(action, provider.uuid, provider.name, before, after)
+            )
+
+    add("move", (actual.name, actual.parent), (provider.name, root))
+    if actual.traits is not None:
+        add("traits", actual.traits, merged_traits(provider, actual.traits))
+    if actual.inventories is not None:
+        add(
+            "inventory",
+            comparable(actual.inventories),
+            merged_inventories(provider, actual.inventories),
+        )
+    return changes
+
+
+def merged_traits(
+    provider: Provider, current: frozenset[str]
+) -> frozenset[str]:
+    """Return our traits, and what others gave the provider."""
+    foreign = current - provider.traits
+    if provider.written is not None:
+        foreign -= provider.written.traits
+    # A card runs one function: one that an earlier release published goes
+    # when ours comes.
+    prefix = constants.FUNCTION_TRAIT_PREFIX
+    if any(trait.startswith(prefix) for trait in provider.traits):
+        foreign = frozenset(
+            trait for trait in foreign if not trait.startswith(prefix)
+        )
+    return foreign | provider.traits
+
+
+_FIELDS = (
+    "total",
+    "reserved",
+    "min_unit",
+    "max_unit",
+    "step_size",
+    "allocation_ratio",
+)
+
+
+def comparable(inventories: Inventories) -> Inventories:
+    return {
+        name: {field: inventory[field] for field in _FIELDS}
+        for name, inventory in inventories.items()
+    }
+
+
+def merged_inventories(
+    provider: Provider, current: Inventories, keep_used: bool = False
+) -> Inventories:
+    """Return our inventory, and those of classes that others added.
+
+    :param keep_used: a class of ours that is allocated cannot be taken away;
+        it stays, and takes no new instances
+    """
+    current = comparable(current)
+    ours = set(current)
+    if provider.written is not None:
+        ours &= {*provider.written.inventories, provider.resource_class}
+    merged: Inventories = {}
+    for name, inventory in current.items():
+        if name not in ours:
+            merged[name] = inventory
+        elif keep_used:
+            merged[name] = inventory | {"reserved": inventory["total"]}
+    counts = provider.to_write.inventories.get(provider.resource_class or "")
+    if counts is not None and provider.resource_class is not None:
+        there = current.get(provider.resource_class, {})
+        total = counts["total"]
+        merged[provider.resource_class] = {
+            **counts,
+            "max_unit": total,
+            # An operator may have set these. What cannot be true of a card
+            # goes: nobody can have more of it than there is.
+            "min_unit": min(there.get("min_unit", 1), total),
+            "step_size": min(there.get("step_size", 1), total),
+            "allocation_ratio": min(there.get("allocation_ratio", 1.0), 1.0),
+        }
+    return merged
+
+
+def settle(
+    wanted: Mapping[str, Provider], tree: Mapping[str, Actual]
+) -> dict[str, Provider]:
+    """Let new providers adopt what an interrupted attempt made of them."""
+    settled: dict[str, Provider] = {}
+    for provider in wanted.values():
+        if not provider.stored:
+            for name in provider.names:
+                uuid_ = provider_uuid(name)
+                if uuid_ in tree and (
+                    uuid_ == provider.uuid or uuid_ not in wanted
+                ):
+                    provider = dataclasses.replace(
+                        provider, uuid=uuid_, names=(name,)
+                    )
+                    break
+        elif provider.uuid in tree and provider.written is None:
+            # Made by an earlier release, under whatever name.
+            there = tree[provider.uuid]
+            provider = dataclasses.replace(provider, names=(there.name,))
+        settled[provider.uuid] = provider
+    return settled
+
+
+def actual(record: Mapping[str, Any]) -> Actual:
+    return Actual(
+        uuid=record["uuid"],
+        name=record["name"],
+        parent=record["parent_provider_uuid"],
+        generation=record["generation"],
+    )
+
+
+def alternatives(rows: host_db.Rows, provider: Provider) -> tuple[str, ...]:
+    """Return names for a provider whose own name is somebody else's."""
+    row = next(r for r in rows.deployables if r.id in provider.deployable_ids)
+    hostname = rows.host.hostname
+    return (
+        _shortened(f"{hostname}_{row.name}"),
+        _shortened(f"{hostname}_{row.name}_{row.uuid}"),
+    )
+
+
+def depth(tree: Mapping[str, Actual], rp_uuid: str | None) -> int:
+    depth = 0
+    while rp_uuid is not None and rp_uuid in tree:
+        depth += 1
+        rp_uuid = tree[rp_uuid].parent
+    return depth
