@@ -75,10 +75,9 @@ class ARQsController:
         context = request.context
         query = lists.merge_filters(request.query)
         instances = _uuids(query.get("instance"), "instance")
-        scope = _read_scope(request)
-        if instances is not None and context.is_service_request:
-            # Nova asks for a server, whoever owns that.
-            scope = None
+        # Nova asks for a server, whoever owns that.
+        for_nova = instances is not None and context.is_service_request
+        scope = None if for_nova else _read_scope(request)
         wanted = None if not query.get("state") else [query["state"]]
         if query.get("bind_state"):
             if instances is not None:
