@@ -7,22 +7,32 @@
                                  "wanted": true,
                                  "done": "<boot id>" or null}},
      "jobs": [{"uuid": "...", "device": "...", "image": "...",
-               "done": "<boot id>" or null}]}
+               "sequence": 17 or null, "done": "<boot id>" or null}],
+     "sequences": {"<handle uuid>, or device": [18, <seconds of 1970>]}}
 
 ``done`` is null from the moment before the host is touched until the moment
 after. What is null when the agent starts was cut short. A boot id other than
 the running kernel's means that the host has forgotten: mdevs are gone, an
 FPGA may be empty.
+
+A message may be long on its way. Each piece of work bears a number that
+grows, and what is older than the last work on the same handle or card is
+refused: whoever asked for it has asked for something else since.
 """
 
 import pathlib
 import threading
+import time
 from typing import Any
 
 from cyborg.agent import store
+from cyborg.common import exception
 
 # Jobs remembered; a conductor repeats one within minutes or never.
 JOBS_KEPT = 200
+# Seconds for which the last number of a handle or card is known. No message
+# is under way for so long; a database restored from a backup counts anew.
+SEQUENCES_KEPT = 24 * 3600
 
 
 def boot_id(root: pathlib.Path = pathlib.Path("/")) -> str:
@@ -44,15 +54,74 @@ class IntentLog:
         content = store.read(path)
         self._mdevs: dict[str, dict[str, Any]] = content.get("mdevs", {})
         self._jobs: list[dict[str, Any]] = content.get("jobs", [])
+        self._sequences: dict[str, tuple[int, float]] = {
+            subject: (entry[0], entry[1])
+            for subject, entry in content.get("sequences", {}).items()
+        }
 
     def _save(
-        self, mdevs: dict[str, dict[str, Any]], jobs: list[dict[str, Any]]
+        self,
+        mdevs: dict[str, dict[str, Any]] | None = None,
+        jobs: list[dict[str, Any]] | None = None,
+        sequences: dict[str, tuple[int, float]] | None = None,
     ) -> None:
+        mdevs = self._mdevs if mdevs is None else mdevs
+        jobs = self._jobs if jobs is None else jobs
+        sequences = self._sequences if sequences is None else sequences
         store.write(
-            self._path, {"version": self.VERSION, "mdevs": mdevs, "jobs": jobs}
+            self._path,
+            {
+                "version": self.VERSION,
+                "mdevs": mdevs,
+                "jobs": jobs,
+                "sequences": sequences,
+            },
         )
         # Only what is on the disk is believed.
         self._mdevs, self._jobs = mdevs, jobs
+        self._sequences = sequences
+
+    # -- order
+
+    def check(self, subject: str, sequence: int | None) -> None:
+        """Refuse what is older than the last work on a handle or card.
+
+        :param sequence: None = from a conductor that does not number
+        :raises Overtaken: later work came before it
+        """
+        with self._lock:
+            self._check(subject, sequence)
+
+    def _check(self, subject: str, sequence: int | None) -> None:
+        latest, at = self._sequences.get(subject, (0, 0.0))
+        if time.time() - at >= SEQUENCES_KEPT:
+            return
+        if sequence is not None and sequence < latest:
+            raise exception.Overtaken(
+                subject=subject, sequence=sequence, latest=latest
+            )
+
+    def fence(self, subject: str, sequence: int) -> None:
+        """Refuse from now on what is older; harmless if all is newer."""
+        with self._lock:
+            sequences = self._with(subject, sequence)
+            if sequences is not self._sequences:
+                self._save(sequences=sequences)
+
+    def _with(
+        self, subject: str, sequence: int | None
+    ) -> dict[str, tuple[int, float]]:
+        """Return the numbers as they are once this work has come."""
+        now = time.time()
+        kept = {
+            name: entry
+            for name, entry in self._sequences.items()
+            if now - entry[1] < SEQUENCES_KEPT
+        }
+        latest, _at = kept.get(subject, (0, 0.0))
+        if sequence is None or sequence <= latest:
+            return self._sequences
+        return {**kept, subject: (sequence, now)}
 
     # -- mdevs
 
@@ -62,18 +131,31 @@ class IntentLog:
             return self._mdevs.get(uuid)
 
     def want_mdev(
-        self, uuid: str, address: str, mdev_type: str, wanted: bool
+        self,
+        uuid: str,
+        address: str,
+        mdev_type: str,
+        wanted: bool,
+        sequence: int | None = None,
     ) -> None:
-        """Write that an mdev is about to be made, or removed."""
-        entry = {
+        """Write that an mdev is about to be made, or removed.
+
+        :raises Overtaken: later work on the handle came before it
+        """
+        entry: dict[str, Any] = {
             "address": address,
             "type": mdev_type,
             "wanted": wanted,
             "done": None,
         }
         with self._lock:
-            if self._mdevs.get(uuid) != entry:
-                self._save({**self._mdevs, uuid: entry}, self._jobs)
+            self._check(uuid, sequence)
+            known = self._mdevs.get(uuid)
+            if wanted and self._is_made(known):
+                entry = known or entry
+            sequences = self._with(uuid, sequence)
+            if known != entry or sequences is not self._sequences:
+                self._save({**self._mdevs, uuid: entry}, sequences=sequences)
 
     def mdev_done(self, uuid: str) -> None:
         """Write that the mdev is there, or forget one that is removed."""
@@ -83,11 +165,13 @@ class IntentLog:
                 mdevs[uuid] = {**mdevs[uuid], "done": self._boot}
             else:
                 del mdevs[uuid]
-            self._save(mdevs, self._jobs)
+            self._save(mdevs)
 
     def is_made(self, uuid: str) -> bool:
         """Return whether the mdev was made since the host booted."""
-        entry = self.mdev(uuid)
+        return self._is_made(self.mdev(uuid))
+
+    def _is_made(self, entry: dict[str, Any] | None) -> bool:
         return (
             entry is not None
             and entry["wanted"]
@@ -105,21 +189,35 @@ class IntentLog:
 
     # -- jobs
 
-    def job_started(self, uuid: str, device: str, image: str) -> None:
+    def job_started(
+        self,
+        uuid: str,
+        device: str,
+        image: str,
+        sequence: int | None = None,
+    ) -> None:
         """Write that a card is about to be loaded with an image."""
-        entry = {"uuid": uuid, "device": device, "image": image, "done": None}
+        entry = {
+            "uuid": uuid,
+            "device": device,
+            "image": image,
+            "sequence": sequence,
+            "done": None,
+        }
         with self._lock:
             others = [job for job in self._jobs if job["uuid"] != uuid]
-            self._save(self._mdevs, [*others, entry][-JOBS_KEPT:])
+            self._save(jobs=[*others, entry][-JOBS_KEPT:])
 
     def job_done(self, uuid: str) -> None:
         """Write that the card took the image."""
         with self._lock:
-            jobs = [
-                {**job, "done": self._boot} if job["uuid"] == uuid else job
-                for job in self._jobs
-            ]
-            self._save(self._mdevs, jobs)
+            jobs, sequences = [], self._sequences
+            for job in self._jobs:
+                if job["uuid"] == uuid:
+                    job = {**job, "done": self._boot}
+                    sequences = self._with(job["device"], job.get("sequence"))
+                jobs.append(job)
+            self._save(jobs=jobs, sequences=sequences)
 
     def job_succeeded(self, uuid: str) -> bool:
         """Return whether the job was done and the host not booted since."""
@@ -127,18 +225,6 @@ class IntentLog:
             return any(
                 job["uuid"] == uuid and job["done"] == self._boot
                 for job in self._jobs
-            )
-
-    def superseded(self, uuid: str, device: str) -> bool:
-        """Return whether another job came to the card after this one."""
-        with self._lock:
-            mine = [
-                index
-                for index, job in enumerate(self._jobs)
-                if job["uuid"] == uuid
-            ]
-            return bool(mine) and any(
-                job["device"] == device for job in self._jobs[mine[0] + 1 :]
             )
 
     def interrupted_jobs(self) -> list[dict[str, Any]]:

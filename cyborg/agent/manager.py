@@ -206,13 +206,20 @@ class AgentManager:
         controlpath_id: dict[str, Any],
         image: dict[str, Any],
         driver_name: str,
+        sequence: int | None = None,
     ) -> dict[str, Any]:
         """Load a bitstream.
 
         :returns: ``{"code", "detail"}``, see :mod:`cyborg.agent.rpcapi`
+        :raises Overtaken: the card was loaded by later work
         """
         return self._answer(
-            self._work.program, job_uuid, controlpath_id, image, driver_name
+            self._work.program,
+            job_uuid,
+            controlpath_id,
+            image,
+            driver_name,
+            sequence,
         )
 
     @declares
@@ -223,15 +230,23 @@ class AgentManager:
         controlpath_id: dict[str, Any],
         image: dict[str, Any],
         driver: str,
+        sequence: int | None = None,
     ) -> dict[str, Any]:
         """Load firmware; answers like :meth:`program`."""
         return self._answer(
-            self._work.update, job_uuid, controlpath_id, image, driver
+            self._work.update,
+            job_uuid,
+            controlpath_id,
+            image,
+            driver,
+            sequence,
         )
 
     def _answer(self, load: Callable[..., None], *args: Any) -> dict[str, Any]:
         try:
             load(*args)
+        except exception.Overtaken:
+            raise
         except IMAGE_ERRORS as error:
             code, detail = NO_IMAGE, error.faultstring
         except (LookupError, exception.PciDeviceNotFoundById) as error:
@@ -254,8 +269,12 @@ class AgentManager:
         self,
         context: cyborg_context.RequestContext,
         handle: dict[str, Any],
+        sequence: int | None = None,
     ) -> None:
-        """Make ready what a guest is to be given."""
+        """Make ready what a guest is to be given.
+
+        :raises Overtaken: later work on the handle came before it
+        """
         info = handle["attach_info"]
         if _is_made(info):
             self._prepare(
@@ -263,6 +282,7 @@ class AgentManager:
                 report.pci_address(info),
                 info["asked_type"],
                 handle["uuid"],
+                sequence,
             )
 
     @declares
@@ -270,16 +290,34 @@ class AgentManager:
         self,
         context: cyborg_context.RequestContext,
         handle: dict[str, Any],
+        sequence: int | None = None,
+        controlpath_id: dict[str, Any] | None = None,
     ) -> None:
-        """Undo :meth:`prepare_handle`."""
+        """Undo :meth:`prepare_handle`.
+
+        :param controlpath_id: card that was to be loaded for it: returns
+            when nothing older is loaded into it any more
+        :raises Overtaken: later work on the handle came before it
+        """
         info = handle["attach_info"]
         if _is_made(info):
             self._cleanup(
-                report.pci_address(info), info["asked_type"], handle["uuid"]
+                report.pci_address(info),
+                info["asked_type"],
+                handle["uuid"],
+                sequence,
             )
+        if controlpath_id is not None and sequence is not None:
+            with _told():
+                self._work.fence(controlpath_id, sequence)
 
     def _prepare(
-        self, attach_type: str, address: str, asked_type: str, uuid: str
+        self,
+        attach_type: str,
+        address: str,
+        asked_type: str,
+        uuid: str,
+        sequence: int | None = None,
     ) -> None:
         if (
             attach_type == constants.AttachHandleType.MDEV
@@ -287,11 +325,17 @@ class AgentManager:
         ):
             return
         with _told():
-            self._work.prepare_mdev(address, asked_type, uuid)
+            self._work.prepare_mdev(address, asked_type, uuid, sequence)
 
-    def _cleanup(self, address: str, asked_type: str, uuid: str) -> None:
+    def _cleanup(
+        self,
+        address: str,
+        asked_type: str,
+        uuid: str,
+        sequence: int | None = None,
+    ) -> None:
         with _told():
-            self._work.cleanup_mdev(address, asked_type, uuid)
+            self._work.cleanup_mdev(address, asked_type, uuid, sequence)
 
     @declares
     def device_get_stats(

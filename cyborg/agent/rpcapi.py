@@ -68,16 +68,20 @@ class AgentAPI:
         controlpath_id: dict[str, Any],
         image: dict[str, Any],
         driver_name: str,
+        sequence: int,
         timeout: float,
         rpc_version: str | None = VERSION,
     ) -> dict[str, Any]:
         """Load an image; repeating it with the same job is harmless.
 
+        :param sequence: grows from job to job, see
+            :mod:`cyborg.agent.intents`
         :param controlpath_id: ``{"cpid_type", "cpid_info": {...}}``
         :param image: ``{"id", "size", "hash_algo", "hash_value"}``
         :param driver_name: the deployable's ``driver_name``
         :returns: ``{"code": 0..3, "detail": text}``; 0 done, 1 failed, 2 no
             such device, 3 image not to be had
+        :raises Overtaken: the card was loaded by later work
         """
         if _is_old(rpc_version):
             done = self._call(
@@ -101,6 +105,7 @@ class AgentAPI:
             controlpath_id=controlpath_id,
             image=image,
             driver_name=driver_name,
+            sequence=sequence,
         )
 
     def prepare_handle(
@@ -108,35 +113,59 @@ class AgentAPI:
         context: RequestContext,
         rpc_host: str,
         handle: dict[str, Any],
+        sequence: int,
         timeout: float,
         rpc_version: str | None = VERSION,
     ) -> None:
         """Make ready what a guest is to be given; "there already" is success.
 
         :param handle: ``{"uuid", "attach_type", "attach_info": {...}}``
+        :raises Overtaken: later work on the handle came before it
         """
         if _is_old(rpc_version):
             self._call_mdev(
                 context, rpc_host, "create_vgpu_mdev", handle, timeout
             )
             return
-        self._call(context, rpc_host, "prepare_handle", timeout, handle=handle)
+        self._call(
+            context,
+            rpc_host,
+            "prepare_handle",
+            timeout,
+            handle=handle,
+            sequence=sequence,
+        )
 
     def cleanup_handle(
         self,
         context: RequestContext,
         rpc_host: str,
         handle: dict[str, Any],
+        sequence: int,
+        controlpath_id: dict[str, Any] | None,
         timeout: float,
         rpc_version: str | None = VERSION,
     ) -> None:
-        """Undo :meth:`prepare_handle`; "gone already" is success."""
+        """Undo :meth:`prepare_handle`; "gone already" is success.
+
+        :param controlpath_id: card that was to be loaded for the handle:
+            nothing older may be loaded into it afterwards
+        :raises Overtaken: later work on the handle came before it
+        """
         if _is_old(rpc_version):
             self._call_mdev(
                 context, rpc_host, "remove_vgpu_mdev", handle, timeout
             )
             return
-        self._call(context, rpc_host, "cleanup_handle", timeout, handle=handle)
+        self._call(
+            context,
+            rpc_host,
+            "cleanup_handle",
+            timeout,
+            handle=handle,
+            sequence=sequence,
+            controlpath_id=controlpath_id,
+        )
 
     def _call_mdev(
         self,
@@ -190,6 +219,7 @@ class AgentAPI:
         controlpath_id: dict[str, Any],
         image: dict[str, Any],
         driver: str,
+        sequence: int,
         timeout: float,
     ) -> dict[str, Any]:
         """Load firmware; answers like :meth:`program`."""
@@ -202,4 +232,5 @@ class AgentAPI:
             controlpath_id=controlpath_id,
             image=image,
             driver=driver,
+            sequence=sequence,
         )

@@ -6,6 +6,7 @@ the agent or the host; :mod:`cyborg.agent.intents` says how that is told.
 
 from collections.abc import Callable
 from concurrent import futures
+import contextlib
 import threading
 from typing import Any
 
@@ -69,11 +70,14 @@ class HostWork:
         controlpath_id: dict[str, Any],
         image: dict[str, Any],
         driver_name: str,
+        sequence: int | None = None,
     ) -> None:
         """Load a bitstream; returns when the card has it.
 
         :param image: ``{"id", "size", "hash_algo", "hash_value"}``
         :param driver_name: the deployable's
+        :param sequence: see :mod:`cyborg.agent.intents`
+        :raises Overtaken: the card was loaded by later work
         :raises LookupError: no driver for it, or no such device
         :raises ImageUnacceptable: and the other errors of images
         :raises DriverError: the card refused it
@@ -91,9 +95,10 @@ class HostWork:
                 image,
                 lambda path: driver.program(controlpath_id, path),
                 driver.IMAGE_SUFFIX,
+                sequence,
             )
 
-        self._once(job_uuid, key, load)
+        self._once(job_uuid, load)
 
     def update(
         self,
@@ -101,6 +106,7 @@ class HostWork:
         controlpath_id: dict[str, Any],
         image: dict[str, Any],
         name: str,
+        sequence: int | None = None,
     ) -> None:
         """Load firmware; as :meth:`program`.
 
@@ -123,9 +129,24 @@ class HostWork:
                 image,
                 lambda path: driver.update(controlpath_id, path),
                 getattr(driver, "IMAGE_SUFFIX", ""),
+                sequence,
             )
 
-        self._once(job_uuid, key, load)
+        self._once(job_uuid, load)
+
+    def fence(self, controlpath_id: dict[str, Any], sequence: int) -> None:
+        """Wait until a card is not being loaded, and refuse older loads.
+
+        :raises DriverError: the card is busy for too long
+        """
+        key = device_key(controlpath_id)
+        with contextlib.ExitStack() as stack:
+            for enabled in self._found.drivers:
+                if self._knows(enabled, key):
+                    stack.enter_context(
+                        enabled.gate.work(key, CONF.program_timeout)
+                    )
+            self._log.fence(key, sequence)
 
     def get_stats(
         self, controlpath_id: dict[str, Any], name: str
@@ -138,7 +159,7 @@ class HostWork:
         self._check_known(enabled, device_key(controlpath_id))
         return enabled.get().get_stats(controlpath_id)
 
-    def _once(self, job_uuid: str, key: str, load: Callable[[], None]) -> None:
+    def _once(self, job_uuid: str, load: Callable[[], None]) -> None:
         """Run a job, or wait for it if it runs, or see that it was done."""
         with self._lock:
             running = self._running.get(job_uuid)
@@ -149,14 +170,7 @@ class HostWork:
             running.result()
             return
         try:
-            # A job that another one has overtaken comes from a message that
-            # was long on its way: the card is not its any more.
-            if self._log.superseded(job_uuid, key):
-                raise exception.DriverError(
-                    reason=f"Another job has loaded device {key} since."
-                )
-            if not self._log.job_succeeded(job_uuid):
-                load()
+            load()
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -174,14 +188,19 @@ class HostWork:
         image: dict[str, Any],
         load: Callable[[str], bool],
         suffix: str,
+        sequence: int | None,
     ) -> None:
         timeout = CONF.program_timeout
+        if self._was_loaded(job_uuid, key, sequence):
+            return
         with (
             self._images.checkout(image, suffix, timeout) as path,
             enabled.gate.work(key, timeout),
         ):
+            # Others may have had the card while this one waited for it.
+            self._log.check(key, sequence)
             LOG.info("Loading image %s into %s", image["id"], key)
-            self._log.job_started(job_uuid, key, image["id"])
+            self._log.job_started(job_uuid, key, image["id"], sequence)
             faults.point("agent-program-intended")
             if not load(str(path)):
                 raise exception.DriverError(
@@ -191,16 +210,33 @@ class HostWork:
             self._log.job_done(job_uuid)
             LOG.info("Loaded image %s into %s", image["id"], key)
 
+    def _was_loaded(
+        self, job_uuid: str, key: str, sequence: int | None
+    ) -> bool:
+        # First the order: what was done, and then undone by later work, is
+        # no success any more.
+        self._log.check(key, sequence)
+        return self._log.job_succeeded(job_uuid)
+
     # -- mdevs
 
-    def prepare_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
-        """Make an mdev; one that is there already is success."""
+    def prepare_mdev(
+        self,
+        address: str,
+        mdev_type: str,
+        uuid: str,
+        sequence: int | None = None,
+    ) -> None:
+        """Make an mdev; one that is there already is success.
+
+        :param sequence: see :mod:`cyborg.agent.intents`
+        :raises Overtaken: later work on the handle came before it
+        """
         self._check_uuid(uuid)
         enabled, driver = self._mdev_provider(address)
         with enabled.gate.work(address, CONF.bind_timeout):
             known = self._log.is_made(uuid)
-            if not known:
-                self._log.want_mdev(uuid, address, mdev_type, True)
+            self._log.want_mdev(uuid, address, mdev_type, True, sequence)
             faults.point("agent-mdev-intended")
             try:
                 driver.create_mdev(address, mdev_type, uuid)
@@ -218,12 +254,22 @@ class HostWork:
                 self._log.mdev_done(uuid)
                 LOG.info("Made mdev %s on %s", uuid, address)
 
-    def cleanup_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
-        """Remove an mdev; one that is gone already is success."""
+    def cleanup_mdev(
+        self,
+        address: str,
+        mdev_type: str,
+        uuid: str,
+        sequence: int | None = None,
+    ) -> None:
+        """Remove an mdev; one that is gone already is success.
+
+        :param sequence: see :mod:`cyborg.agent.intents`
+        :raises Overtaken: later work on the handle came before it
+        """
         self._check_uuid(uuid)
         enabled, driver = self._mdev_provider(address)
         with enabled.gate.work(address, CONF.bind_timeout):
-            self._log.want_mdev(uuid, address, mdev_type, False)
+            self._log.want_mdev(uuid, address, mdev_type, False, sequence)
             faults.point("agent-cleanup-intended")
             self._remove(driver, address, mdev_type, uuid)
 

@@ -350,6 +350,13 @@ class UnsupportedOperation(Conflict):
 
 
 class PciDeviceNotFoundById(NotFound):
+class Overtaken(Conflict):
+    template = _(
+        "Work %(sequence)s on %(subject)s comes too late: %(latest)s was "
+        "done since."
+    )
+
+
     template = _("No PCI device %(id)s.")
 
 

@@ -256,9 +256,8 @@ def _store_bind(
     for row, binding in pending:
         handle = handles[row.id]
         image = plans.get((row.uuid, handle.deployable_id))
-        works = (
-            image is not None
-            or handle.attach_type in handle_db.HOST_WORK_TYPES
+        works = image is not None or handle_db.needs_host_work(
+            handle.attach_type, handle.attach_info
         )
         changes.append(
             {
@@ -464,7 +463,9 @@ def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
 def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:
     if not rows:
         return Outcome()
-    job_db.delete_for_arqs(context, [row.id for row in rows])
+    arq_ids = [row.id for row in rows]
+    images = job_db.images_of_arqs(context, arq_ids)
+    job_db.delete_for_arqs(context, arq_ids)
     jobs = job_db.create(
         context,
         [
@@ -500,6 +501,7 @@ def group_size(group: dict[str, str]) -> int:
     """
     amounts = {
         key[len(constants.GROUP_RESOURCES) :].strip(): int(value)
+                "payload": images.get(row.id, {}),
         for key, value in group.items()
         if key.startswith(constants.GROUP_RESOURCES)
     }

@@ -118,13 +118,24 @@ def do(
     if target is None:
         raise Cancelled()
     work = Work(job, target, agent, json.loads(job.payload))
-    {
-        Kind.BIND: _bind,
-        Kind.CLEANUP: _clean,
-        Kind.PROGRAM: _program,
-        Kind.FIRMWARE: _update_firmware,
-        Kind.OWNER: _find_owner,
-    }[Kind(job.kind)](context, work)
+    try:
+        {
+            Kind.BIND: _bind,
+            Kind.CLEANUP: _clean,
+            Kind.PROGRAM: _program,
+            Kind.FIRMWARE: _update_firmware,
+            Kind.OWNER: _find_owner,
+        }[Kind(job.kind)](context, work)
+    except exception.Overtaken as error:
+        # If the job is ours all the same, later work has come and gone.
+        _renumber(context, work)
+        raise TryLater(error.faultstring) from error
+
+
+@engine.use_case
+def _renumber(context: RequestContext, work: Work) -> None:
+    if not job_db.renumber(context, work.job.uuid, work.job.owner):
+        raise Cancelled()
 
 
 @engine.use_case
@@ -147,7 +158,9 @@ def _bind(context: RequestContext, work: Work) -> None:
             raise Failed("it was not ready in time")
         if work.payload.get("image"):
             _load_for_bind(context, work)
-        if work.target.handle_attach_type in handle_db.HOST_WORK_TYPES:
+        if handle_db.needs_host_work(
+            work.target.handle_attach_type, work.target.handle_attach_info
+        ):
             _enter(context, work, "Preparing")
             faults.point("bind-preparing")
             work.agent.prepare_handle(
@@ -155,6 +168,7 @@ def _bind(context: RequestContext, work: Work) -> None:
                 work.rpc_host,
                 work.handle,
                 min(work.seconds_left, float(CONF.bind_timeout)),
+                work.job.id,
                 work.target.host_rpc_version,
             )
     except exception.ServiceUnavailable as error:
@@ -162,6 +176,8 @@ def _bind(context: RequestContext, work: Work) -> None:
             raise TryLater(error.faultstring) from error
         _fail_bind(context, work, error.faultstring)
     except exception.CyborgException as error:
+    except exception.Overtaken:
+        raise
         _fail_bind(context, work, error.faultstring)
     except Failed as error:
         _fail_bind(context, work, str(error))
@@ -209,6 +225,7 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     _announce(context, work, Status.FAILED)
     job_db.create(
         context,
+    image = work.payload.get("image")
         [
             {
                 "kind": Kind.CLEANUP.value,
@@ -217,6 +234,8 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
                 "attach_handle_id": work.target.handle_id,
             }
         ],
+                # The clean-up keeps the card from being loaded with it yet.
+                "payload": {"image": image} if image else {},
         None,
     )
     LOG.error(
@@ -238,11 +257,15 @@ def _clean(context: RequestContext, work: Work) -> None:
             work.handle,
             float(CONF.program_timeout + CONF.bind_timeout),
             work.target.host_rpc_version,
+            work.job.id,
+            work.controlpath_id if "image" in work.payload else None,
         )
     except exception.ServiceUnavailable as error:
         raise TryLater(error.faultstring) from error
     except exception.CyborgException as error:
-        if work.job.attempt < REFUSALS:
+        if _count_refusal(context, work) < REFUSALS:
+    except exception.Overtaken:
+        raise
             raise TryLater(error.faultstring) from error
         _give_up_cleaning(context, work, error.faultstring)
         return
@@ -253,6 +276,17 @@ def _clean(context: RequestContext, work: Work) -> None:
 
 @engine.use_case
 def _store_clean(context: RequestContext, work: Work) -> None:
+@engine.use_case
+def _count_refusal(context: RequestContext, work: Work) -> int:
+    """Return how often the agent refused; being away is no refusal."""
+    work.payload["refusals"] = work.payload.get("refusals", 0) + 1
+    if not job_db.advance(
+        context, work.job.uuid, work.job.owner, "Cleaning", work.payload
+    ):
+        raise Cancelled()
+    return int(work.payload["refusals"])
+
+
     """Free the handle, and remove the ARQ if it was only waiting for that."""
     # Without an ARQ it is a handle that nobody owned any more.
     rows = arq_db.lock(context, [work.job.arq_id]) if work.job.arq_id else []
@@ -327,7 +361,7 @@ def _may_load(
     The lock of the deployable makes one job at a time pass here.
     """
     deployable_id = work.target.deployable_id
-    (row,) = deployable_db.lock_for_programming(context, [deployable_id])
+    row = _lock_card(context, work)
     if row.bitstream_id == image["id"]:
         return False
     for job in job_db.unfinished_for_deployables(context, [deployable_id]):
@@ -343,9 +377,37 @@ def _may_load(
     return True
 
 
+    _forget_loaded(context, work, row)
 def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
     answer = work.agent.program(
         context,
+@engine.use_case
+def _begin_program(context: RequestContext, work: Work) -> None:
+    row = _lock_card(context, work)
+    _enter(context, work, "Programming")
+    _forget_loaded(context, work, row)
+
+
+def _lock_card(context: RequestContext, work: Work) -> Any:
+    """Lock the deployable, and before it its host, and return it."""
+    host_db.lock_or_create(context, work.target.device_hostname)
+    (row,) = deployable_db.lock_for_programming(
+        context, [work.target.deployable_id]
+    )
+    return row
+
+
+def _forget_loaded(
+    context: RequestContext, work: Work, deployable: Any
+) -> None:
+    """Whatever becomes of the loading that begins: nobody may count on what
+    was loaded before."""
+    if deployable.bitstream_id is not None:
+        deployable_db.set_bitstream(context, deployable.id, None)
+        attribute_db.set_programmed_traits(context, deployable.id, [])
+        host_db.mark(context, work.target.device_hostname)
+
+
         work.rpc_host,
         work.job.uuid,
         work.controlpath_id,
@@ -354,6 +416,7 @@ def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
         min(work.seconds_left, float(CONF.program_timeout)),
         work.target.host_rpc_version,
     )
+        work.job.id,
     if answer["code"] != _LOADED:
         raise Failed(str(answer["detail"]))
 
@@ -365,15 +428,19 @@ def _store_loaded(
     image: dict[str, Any],
     finished: bool,
 ) -> None:
-    """Record what is loaded, for Placement and for the next request."""
+    """Record what is loaded, for Placement and for the next request.
+
+    :raises Cancelled: others have loaded the card since, or may have
+    """
+    host_db.lock_or_create(context, work.target.device_hostname)
     if finished:
         ours = job_db.finish(context, work.job.uuid, work.job.owner)
     else:
         ours = job_db.advance(
             context, work.job.uuid, work.job.owner, "Publishing", work.payload
         )
-    # Even a cancelled job has loaded the card; what is there is stored.
-    host_db.lock_or_create(context, work.target.device_hostname)
+    if not ours:
+        raise Cancelled()
     deployable_db.set_bitstream(
         context, work.target.deployable_id, image["id"]
     )
@@ -388,8 +455,6 @@ def _store_loaded(
         context, work.target.deployable_id, traits
     )
     host_db.mark(context, work.target.device_hostname)
-    if not ours:
-        LOG.info("Job %s was cancelled after it loaded", work.job.uuid)
 
 
 def _program(context: RequestContext, work: Work) -> None:
@@ -397,13 +462,15 @@ def _program(context: RequestContext, work: Work) -> None:
         if work.is_late():
             raise Failed("it was not done in time")
         image = _resolve(context, work)
-        _enter(context, work, "Programming")
+        _begin_program(context, work)
         faults.point("program-programming")
         _load(context, work, image)
         faults.point("program-programmed")
     except (exception.CyborgException, Failed) as error:
         _end_or_repeat(context, work, error)
     else:
+    except exception.Overtaken:
+        raise
         _store_loaded(context, work, image, finished=True)
 
 
@@ -423,10 +490,13 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
             min(work.seconds_left, float(CONF.program_timeout)),
         )
         if answer["code"] != _LOADED:
+            work.job.id,
             raise Failed(str(answer["detail"]))
     except (exception.CyborgException, Failed) as error:
         _end_or_repeat(context, work, error)
     else:
+    except exception.Overtaken:
+        raise
         _finish(context, work, None)
 
 

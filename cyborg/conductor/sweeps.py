@@ -140,16 +140,34 @@ def fail_stuck_bind(context: RequestContext, row: Any) -> None:
 # -- handles nobody owns
 
 
-@engine.use_case
 def free_leaked_handles(context: RequestContext) -> None:
     """Free handles in use that no ARQ and no work owns."""
-    rows = leftover_db.leaked_handles(
-        context, engine.ago(CONF.bind_timeout), BATCH
-    )
-    simple = [
-        row for row in rows if row.attach_type not in handle_db.HOST_WORK_TYPES
+    before = engine.ago(CONF.bind_timeout)
+    rows = leftover_db.leaked_handles(context, before, BATCH)
+    if rows:
+        _free_leaked(context, [row.id for row in rows], before)
+    _forget_empty_instances(context)
+
+
+@engine.use_case
+def _forget_empty_instances(context: RequestContext) -> None:
+    bound_db.delete_empty(context)
+
+
+@engine.use_case
+def _free_leaked(
+    context: RequestContext, ids: Sequence[int], before: datetime.datetime
+) -> None:
+    # Two conductors may look at once: whoever comes second finds them freed,
+    # or the clean-up that the first has queued.
+    handle_db.lock(context, ids)
+    rows = leftover_db.leaked_handles(context, before, BATCH, ids)
+    on_host = [
+        row
+        for row in rows
+        if handle_db.needs_host_work(row.attach_type, row.attach_info)
     ]
-    on_host = [row for row in rows if row not in simple]
+    simple = [row for row in rows if row not in on_host]
     for row in rows:
         LOG.warning("Handle %s is in use by nobody; it is freed", row.uuid)
     if simple:
@@ -167,7 +185,6 @@ def free_leaked_handles(context: RequestContext) -> None:
             ],
             None,
         )
-    bound_db.delete_empty(context)
 
 
 # -- ARQs whose server is gone

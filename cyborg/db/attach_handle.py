@@ -12,15 +12,36 @@ from cyborg.db import models
 
 HANDLES = models.AttachHandle.__table__
 
-# Types whose handles exist on the host only while somebody holds them.
-HOST_WORK_TYPES = (constants.AttachHandleType.MDEV.value,)
+_MDEV = constants.AttachHandleType.MDEV.value
+# Names, in attach_info, what the agent has to make.
+_ASKED = '"asked_type"'
+
+_NEEDS_HOST_WORK = sa.or_(
+    HANDLES.c.attach_type == _MDEV,
+    HANDLES.c.attach_info.contains(_ASKED, autoescape=True),
+)
+
+
+def needs_host_work(attach_type: str, attach_info: str) -> bool:
+    """Tell whether a handle exists on the host only while somebody holds it.
+
+    So does an mdev, and a virtual function that has to become a vGPU.
+
+    :param attach_info: JSON text
+    """
+    return attach_type == _MDEV or _ASKED in attach_info
 
 
 def _candidates(
     deployable_ids: Collection[int], count: int
-) -> sa.Select[tuple[int, int, str]]:
+) -> sa.Select[tuple[int, int, str, str]]:
     return (
-        sa.select(HANDLES.c.id, HANDLES.c.deployable_id, HANDLES.c.attach_type)
+        sa.select(
+            HANDLES.c.id,
+            HANDLES.c.deployable_id,
+            HANDLES.c.attach_type,
+            HANDLES.c.attach_info,
+        )
         .where(
             HANDLES.c.deployable_id.in_(deployable_ids),
             HANDLES.c.in_use == sa.false(),
@@ -34,11 +55,11 @@ def _candidates(
 @engine.writer
 def take(
     context: RequestContext, deployable_ids: Collection[int], count: int
-) -> Sequence[sa.Row[tuple[int, int, str]]]:
+) -> Sequence[sa.Row[tuple[int, int, str, str]]]:
     """Mark up to ``count`` free handles of the deployables as in use.
 
-    The rows (id, deployable_id, attach_type) are this transaction's alone.
-    Fewer rows than wanted means that there are no more.
+    The rows (id, deployable_id, attach_type, attach_info) are this
+    transaction's alone. Fewer rows than wanted means that there are no more.
     """
     query = _candidates(deployable_ids, count)
     # Step over what others are taking right now. If that leaves too few,
@@ -80,9 +101,7 @@ def release(
     """
     statement = sa.update(HANDLES).where(HANDLES.c.id.in_(ids))
     if keep_host_work:
-        statement = statement.where(
-            HANDLES.c.attach_type.not_in(HOST_WORK_TYPES)
-        )
+        statement = statement.where(~_NEEDS_HOST_WORK)
     return context.connection.execute(statement.values(in_use=False)).rowcount
 
 
@@ -92,8 +111,17 @@ def needing_host_work(
 ) -> set[int]:
     """Return which of the handles exist on the host."""
     rows = context.connection.execute(
-        sa.select(HANDLES.c.id).where(
-            HANDLES.c.id.in_(ids), HANDLES.c.attach_type.in_(HOST_WORK_TYPES)
-        )
+        sa.select(HANDLES.c.id).where(HANDLES.c.id.in_(ids), _NEEDS_HOST_WORK)
     )
     return {row.id for row in rows}
+
+
+@engine.writer
+def lock(context: RequestContext, ids: Collection[int]) -> None:
+    """Lock handles, in the order of their ids."""
+    context.connection.execute(
+        sa.select(HANDLES.c.id)
+        .where(HANDLES.c.id.in_(ids))
+        .order_by(HANDLES.c.id)
+        .with_for_update()
+    )

@@ -167,9 +167,9 @@ def programmed_traits(
 
 @engine.writer
 def set_bitstream(
-    context: RequestContext, deployable_id: int, image: str
+    context: RequestContext, deployable_id: int, image: str | None
 ) -> None:
-    """Record which image a deployable runs."""
+    """Record which image a deployable runs; None = that is not known."""
     context.connection.execute(
         sa.update(DEPLOYABLES)
         .where(DEPLOYABLES.c.id == deployable_id)

@@ -238,7 +238,7 @@ def renumber(context: RequestContext, uuid: str, owner: str) -> bool:
     if row is None:
         return False
     context.connection.execute(sa.delete(JOBS).where(JOBS.c.id == row.id))
-    values = {name: row._mapping[name] for name in JOBS.c.keys()}
+    values = row._asdict()
     del values["id"]
     context.connection.execute(sa.insert(JOBS).values(**values))
     return True

@@ -146,15 +146,20 @@ def orphans(context: RequestContext, limit: int) -> Sequence[sa.Row[Any]]:
 
 @engine.reader
 def leaked_handles(
-    context: RequestContext, before: datetime.datetime, limit: int
+    context: RequestContext,
+    before: datetime.datetime,
+    limit: int,
+    among: Collection[int] | None = None,
 ) -> Sequence[sa.Row[Any]]:
     """Return handles in use that no ARQ and no work owns.
 
     :param before: taken before then
+    :param among: ids of the handles looked at; None = all
     """
     return context.connection.execute(
         sa.select(HANDLES)
         .where(
+            sa.true() if among is None else HANDLES.c.id.in_(among),
             HANDLES.c.in_use == sa.true(),
             sa.func.coalesce(HANDLES.c.updated_at, HANDLES.c.created_at)
             <= before,

@@ -340,7 +340,8 @@ class Job(Base):
         sa.Index("jobs_deployable_id_idx", "deployable_id"),
         sa.Index("jobs_device_id_idx", "device_id"),
         sa.Index("jobs_attach_handle_id_idx", "attach_handle_id"),
-        TABLE_ARGS,
+        # Agents refuse work that is older than the last: no id comes twice.
+        TABLE_ARGS | {"sqlite_autoincrement": True},
     )
 
     uuid: orm.Mapped[str] = orm.mapped_column(Uuid)

@@ -25,12 +25,13 @@ def upgrade() -> None:
     _create_bound_instances()
 
 
-def _create(name: str, *items: Any) -> None:
+def _create(name: str, *items: Any, **options: Any) -> None:
     converge.create_table(
         name,
         *baseline.common_columns(),
         *items,
         **baseline.table_options(),
+        **options,
     )
 
 
@@ -123,6 +124,8 @@ def _create_jobs() -> None:
         sa.Column("last_error", sa.Text),
         sa.Column("finished_at", sa.DateTime),
         sa.UniqueConstraint("uuid", name="uniq_jobs0uuid"),
+        # Agents take an id that comes twice for old work, and refuse it.
+        sqlite_autoincrement=True,
     )
     converge.index(
         "jobs", "jobs_lease_idx", ["finished_at", "lease_expires_at"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import json
+import threading
 import time
 import uuid
 
@@ -34,6 +35,11 @@ class Agent:
         self.calls: list[tuple[str, str]] = []
         self.errors: list[Exception | None] = []
         self.code = 0
+        self.sequences: list[int] = []
+        self.fenced: list[dict | None] = []
+
+    def _note(self, sequence: int) -> None:
+        self.sequences.append(sequence)
 
     def _answer(self, name: str, what: str) -> None:
         self.calls.append((name, what))
@@ -41,15 +47,32 @@ class Agent:
         if error is not None:
             raise error
 
-    def prepare_handle(self, context, rpc_host, handle, timeout, version):
+    def prepare_handle(
+        self, context, rpc_host, handle, sequence, timeout, version
+    ):
+        self._note(sequence)
         self._answer("prepare", handle["uuid"])
 
-    def cleanup_handle(self, context, rpc_host, handle, timeout, version):
+    def cleanup_handle(
+        self, context, rpc_host, handle, sequence, cpid, timeout, version
+    ):
+        self._note(sequence)
+        self.fenced.append(cpid)
         self._answer("cleanup", handle["uuid"])
 
     def program(
-        self, context, rpc_host, job, cpid, image, driver, timeout, version
+        self,
+        context,
+        rpc_host,
+        job,
+        cpid,
+        image,
+        driver,
+        sequence,
+        timeout,
+        version,
     ):
+        self._note(sequence)
         self._answer("program", image["id"])
         return {"code": self.code, "detail": "the card said no"}
 
@@ -234,6 +257,100 @@ def test_two_conductors_do_a_job_once(store: inventory.Store) -> None:
     assert not job_db.advance(store.context, uuid_, "one", "Preparing")
 
 
+def test_work_on_a_handle_bears_numbers_that_grow(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    for _ in range(2):
+        instance = store.bind(store.arqs(1), rp_uuid)
+        _run_due(store, agent)
+        store.delete(instance=instance)
+        _run_due(store, agent)
+    assert len(set(agent.sequences)) == 4
+    assert agent.sequences == sorted(agent.sequences)
+
+
+def test_work_that_is_ours_and_refused_as_old_gets_a_new_number(
+    store: inventory.Store, agent: Agent
+) -> None:
+    store.bind(store.arqs(1), _mdev(store))
+    agent.errors = [
+        exception.Overtaken(subject="x", sequence=1, latest=2) for _ in "ab"
+    ]
+    for _ in range(3):
+        _run_due(store, agent)
+    assert store.states() == ["Bound"]
+    first, second, third = agent.sequences
+    assert first < second < third
+    assert store.rows(models.Job) == []
+
+
+def test_work_that_is_another_s_is_not_given_a_new_number(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arqs = store.arqs(1)
+    store.bind(arqs, _mdev(store))
+    (uuid_,) = job_db.due(store.context, 1)
+    job = job_db.claim(store.context, uuid_, "me", 30)
+
+    def late(*args: object) -> None:
+        store.delete(arqs)
+        raise exception.Overtaken(subject="x", sequence=1, latest=2)
+
+    monkeypatch.setattr(agent, "prepare_handle", late)
+    with pytest.raises(host_work.Cancelled):
+        host_work.do(store.context, job, agent)
+    assert [row.kind for row in store.rows(models.Job)] == ["cleanup"]
+
+
+def test_an_agent_that_is_away_does_not_refuse(
+    store: inventory.Store, agent: Agent
+) -> None:
+    arqs = store.arqs(1)
+    store.bind(arqs, _mdev(store))
+    _run_due(store, agent)
+    store.delete(arqs)
+    agent.errors = [
+        *(
+            exception.AgentNotResponding(host=HOST)
+            for _ in range(host_work.REFUSALS)
+        ),
+        exception.DriverError(reason="busy"),
+    ]
+    for _ in range(host_work.REFUSALS + 1):
+        _run_due(store, agent)
+    assert store.states() == ["Deleting"]
+    _run_due(store, agent)
+    assert store.rows(models.ARQ) == []
+
+
+def test_a_vgpu_on_a_virtual_function_is_made_and_removed(
+    store: inventory.Store, agent: Agent
+) -> None:
+    (rp_uuid,) = store.report(
+        inventory.device(handles=2, attach_type="PCI", kind="GPU")
+    )
+    (_plain, handle) = store.rows(models.AttachHandle)
+    info = json.loads(handle.attach_info) | {"asked_type": "nvidia-699"}
+    store.execute(
+        sa.update(models.AttachHandle.__table__)
+        .where(models.AttachHandle.id == handle.id)
+        .values(attach_info=json.dumps(info))
+    )
+    plain, made = store.bind(store.arqs(1), rp_uuid), store.arqs(1)
+    instance = store.bind(made, rp_uuid)
+    assert store.states() == ["Bound", "BindStarted"]
+    _run_due(store, agent)
+    assert store.states() == ["Bound", "Bound"]
+    store.delete(instance=plain)
+    assert store.in_use() == 1
+    store.delete(instance=instance)
+    assert store.states() == ["Deleting"]
+    _run_due(store, agent)
+    assert store.in_use() == 0
+    assert agent.calls == [("prepare", handle.uuid), ("cleanup", handle.uuid)]
+
+
 # -- programming
 
 
@@ -313,6 +430,59 @@ def test_programming_that_fails_is_no_success(
     assert _events(store) == ["failed"]
     assert store.in_use() == 0
     assert store.rows(models.Deployable)[0].bitstream_id is None
+
+
+def test_a_card_being_loaded_has_nothing_to_count_on(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _fpga(store)
+    one, other = (
+        store.profile(1, **{"accel:bitstream_id": image})
+        for image in (IMAGE, OTHER_IMAGE)
+    )
+    first = store.bind(store.arqs(profile=one), rp_uuid)
+    _run_due(store, agent)
+    store.delete(instance=first)
+    # A conductor that dies here does not tell what the card has now.
+    arqs = store.arqs(profile=other)
+    store.bind(arqs, rp_uuid)
+    (uuid_,) = job_db.due(store.context, 1)
+    job = job_db.claim(store.context, uuid_, "me", 30)
+    load = agent.program
+
+    def program(*args: object) -> dict:
+        assert store.rows(models.Deployable)[0].bitstream_id is None
+        assert "bind" not in {
+            row.origin for row in store.rows(models.Attribute)
+        }
+        store.delete(arqs)
+        return load(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent, "program", program)
+        with pytest.raises(host_work.Cancelled):
+            host_work.do(store.context, job, agent)
+    assert store.rows(models.Deployable)[0].bitstream_id is None
+    # Nobody gets the card before the host says that it is left alone.
+    with pytest.raises(exception.OtherImageInUse):
+        store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    assert agent.fenced == [
+        {
+            "cpid_type": "PCI",
+            "cpid_info": json.loads(
+                store.rows(models.ControlPathID)[0].cpid_info
+            ),
+        }
+    ]
+    # What was loaded once is loaded again.
+    store.bind(store.arqs(profile=one), rp_uuid)
+    _run_due(store, agent)
+    assert [what for name, what in agent.calls if name == "program"] == [
+        IMAGE,
+        OTHER_IMAGE,
+        IMAGE,
+    ]
 
 
 def test_an_image_that_is_not_there_fails_the_bind(
@@ -395,3 +565,25 @@ def test_the_runner_works_in_threads_until_all_is_done(
     assert len(done) >= 8
     payloads = [json.loads(row.payload) for row in store.rows(models.Job)]
     assert payloads == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_runner_that_stops_leaves_long_work_to_others(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_PATIENCE", 0.3)
+    go_on = threading.Event()
+    monkeypatch.setattr(agent, "prepare_handle", lambda *args: go_on.wait(30))
+    store.bind(store.arqs(1), _mdev(store))
+    runner = jobs.JobRunner(agent, lambda: None)
+    runner.start()
+    end = time.monotonic() + 20
+    while job_db.due(store.context, 1) and time.monotonic() < end:
+        time.sleep(0.05)
+    runner.stop()
+    (uuid_,) = job_db.due(store.context, 1)
+    assert job_db.claim(store.context, uuid_, "another", 30) is not None
+    # What the first one still does is not stored.
+    go_on.set()
+    time.sleep(0.3)
+    assert store.states() == ["BindStarted"]

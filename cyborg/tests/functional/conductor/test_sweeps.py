@@ -173,6 +173,24 @@ def test_handles_nobody_owns_are_freed(
     assert 7 in in_use
 
 
+def test_leaked_handles_are_cleaned_once(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.report(inventory.device(handles=1, attach_type="MDEV", kind="GPU"))
+    store.execute(sa.update(HANDLES).values(in_use=True, updated_at=LONG_AGO))
+    found = sweeps.leftover_db.leaked_handles
+    rows = found(store.context, sweeps.engine.ago(0), 10)
+    sweeps.free_leaked_handles(store.context)
+
+    def stale(context, before, limit, among=None):
+        """What another conductor saw before the first one acted."""
+        return rows if among is None else found(context, before, limit, among)
+
+    monkeypatch.setattr(sweeps.leftover_db, "leaked_handles", stale)
+    sweeps.free_leaked_handles(store.context)
+    assert len(store.rows(models.Job)) == 1
+
+
 def test_arqs_of_early_releases_get_their_owner_once(
     store: inventory.Store, peers: Peers
 ) -> None:

@@ -294,9 +294,9 @@ def test_handles_are_prepared_under_either_name(
 ) -> None:
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, name, handle, 60)
+    agent.prepare_handle(context, name, handle, 1, 60)
     assert mdevs(served) == [handle["uuid"]]
-    agent.cleanup_handle(context, name, handle, 60)
+    agent.cleanup_handle(context, name, handle, 2, None, 60)
     assert mdevs(served) == []
 
 
@@ -308,7 +308,7 @@ def test_handle_that_needs_nothing_gets_nothing(
         "attach_type": "PCI",
         "attach_info": CPID["cpid_info"],
     }
-    rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 60)
+    rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 1, 60)
     assert mdevs(served) == []
 
 
@@ -318,10 +318,10 @@ def test_mdevs_can_be_left_to_nova(
     config.config(group="gpu_devices", precreate_mdev=False)
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, "cn1", handle, 60)
+    agent.prepare_handle(context, "cn1", handle, 1, 60)
     assert mdevs(served) == []
     served.create_mdev("0000:0c:00.0", "fake-1", handle["uuid"])
-    agent.cleanup_handle(context, "cn1", handle, 60)
+    agent.cleanup_handle(context, "cn1", handle, 2, None, 60)
     assert mdevs(served) == []
 
 
@@ -336,8 +336,29 @@ def test_any_failure_reaches_the_conductor_as_an_error_it_knows(
     monkeypatch.setattr(served, "create_mdev", fail)
     handle = mdev_handle()
     with pytest.raises(exception.DriverError) as error:
-        rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 60)
+        rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 1, 60)
     assert error.value.faultstring == "PermissionError: no privilege"
+
+
+def test_late_work_is_refused_by_name(
+    served: fake_driver.FakeDriver, context: Any
+) -> None:
+    handle = mdev_handle()
+    agent = rpcapi.AgentAPI()
+    agent.cleanup_handle(context, "cn1", handle, 6, None, 60)
+    with pytest.raises(exception.Overtaken):
+        agent.prepare_handle(context, "cn1", handle, 5, 60)
+    assert mdevs(served) == []
+
+
+def test_late_image_is_refused_by_name(
+    served: fake_driver.FakeDriver, context: Any, glance: Any
+) -> None:
+    handle = mdev_handle()
+    rpcapi.AgentAPI().cleanup_handle(context, "cn1", handle, 2, CPID, 60)
+    with pytest.raises(exception.Overtaken):
+        program(context, glance.add())
+    assert loaded(served) == ""
 
 
 def program(context: Any, image: dict[str, Any], **changes: Any) -> Any:
@@ -345,6 +366,7 @@ def program(context: Any, image: dict[str, Any], **changes: Any) -> Any:
         "job_uuid": uuidutils.generate_uuid(),
         "controlpath_id": CPID,
         "driver_name": "FAKE",
+        "sequence": 1,
         **changes,
     }
     return rpcapi.AgentAPI().program(
@@ -402,6 +424,7 @@ def test_firmware_is_updated(
             CPID,
             image,
             driver=name,
+            sequence=1,
             timeout=60,
         )
         assert answer["code"] == code

@@ -108,9 +108,13 @@ class Host:
         self.restart()
 
     def program(
-        self, image: dict[str, Any], job: str = "job 1", bus: str = "0c"
+        self,
+        image: dict[str, Any],
+        job: str = "job 1",
+        bus: str = "0c",
+        sequence: int | None = None,
     ) -> None:
-        self.work.program(job, conftest.cpid(bus), image, "ABCD")
+        self.work.program(job, conftest.cpid(bus), image, "ABCD", sequence)
 
     def heal(self) -> None:
         self.card.before = self.card.after = None
@@ -258,14 +262,69 @@ def test_hanging_card_does_not_hold_the_others(
 
 def test_late_message_does_not_undo_a_later_job(host: Host) -> None:
     old, new = host.glance.add(b"old"), host.glance.add(b"new")
+    host.program(new, job="job 2", sequence=2)
+    host.restart()
+    with pytest.raises(exception.Overtaken):
+        host.program(old, job="job 1", sequence=1)
+    host.program(old, job="job 3", sequence=3, bus="0d")
+    assert host.card.loaded == [b"new", b"old"]
+
+
+def test_late_message_that_waited_for_the_card(host: Host) -> None:
+    old, new = host.glance.add(b"old"), host.glance.add(b"new")
+    host.card.release.clear()
+    errors: list[BaseException] = []
+
+    def late() -> None:
+        try:
+            host.program(old, job="job 1", sequence=1)
+        except exception.Overtaken as error:
+            errors.append(error)
+
+    first = threading.Thread(
+        target=host.program, args=(new, "job 2"), kwargs={"sequence": 2}
+    )
+    second = threading.Thread(target=late)
+    first.start()
+    assert host.card.entered.wait(60)
+    second.start()
+    host.card.release.set()
+    first.join(60)
+    second.join(60)
+    assert errors and host.card.loaded == [b"new"]
+
+
+def test_later_work_that_failed_keeps_nobody_out(host: Host) -> None:
+    image = host.glance.add()
     host.card.result = False
     with pytest.raises(exception.DriverError):
-        host.program(old, job="job 1")
+        host.program(image, job="job 2", sequence=2)
     host.heal()
-    host.program(new, job="job 2")
-    with pytest.raises(exception.DriverError, match="Another job"):
-        host.program(old, job="job 1")
-    assert host.card.loaded == [b"new"]
+    host.program(image, job="job 1", sequence=1)
+    assert len(host.card.loaded) == 1
+
+
+def test_fence_waits_for_the_card_and_keeps_older_work_out(
+    host: Host,
+) -> None:
+    image = host.glance.add()
+    host.card.release.clear()
+    load = threading.Thread(
+        target=host.program, args=(image,), kwargs={"sequence": 1}
+    )
+    load.start()
+    assert host.card.entered.wait(60)
+    fence = threading.Thread(target=host.work.fence, args=(conftest.cpid(), 2))
+    fence.start()
+    fence.join(0.2)
+    assert fence.is_alive()
+    host.card.release.set()
+    fence.join(60)
+    load.join(60)
+    host.restart()
+    with pytest.raises(exception.Overtaken):
+        host.program(image, job="another", sequence=1)
+    assert len(host.card.loaded) == 1
 
 
 def test_image_with_another_hash_never_reaches_the_card(host: Host) -> None:
@@ -303,6 +362,45 @@ def test_mdev_is_made_and_removed(host: Host, uuid: str) -> None:
     for _ in range(2):
         host.work.cleanup_mdev(ADDRESS, TYPE, uuid)
         assert host.card.mdevs == set()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_late_message_makes_no_mdev(
+    host: Host, uuid: str, restarted: bool
+) -> None:
+    host.work.cleanup_mdev(ADDRESS, TYPE, uuid, sequence=6)
+    if restarted:
+        host.restart()
+    with pytest.raises(exception.Overtaken):
+        host.work.prepare_mdev(ADDRESS, TYPE, uuid, sequence=5)
+    assert host.card.mdevs == set()
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid, sequence=7)
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid, sequence=7)
+    assert host.card.mdevs == {uuid}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_late_message_removes_no_mdev(
+    host: Host, uuid: str, restarted: bool
+) -> None:
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid, sequence=5)
+    # It is there already, and from now on it is another job's.
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid, sequence=7)
+    if restarted:
+        host.restart()
+    with pytest.raises(exception.Overtaken):
+        host.work.cleanup_mdev(ADDRESS, TYPE, uuid, sequence=6)
+    assert host.card.mdevs == {uuid}
+
+
+def test_numbers_are_forgotten_in_the_end(
+    host: Host, uuid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.work.cleanup_mdev(ADDRESS, TYPE, uuid, sequence=600)
+    monkeypatch.setattr(intents, "SEQUENCES_KEPT", 0)
+    host.restart()
+    host.work.prepare_mdev(ADDRESS, TYPE, uuid, sequence=5)
+    assert host.card.mdevs == {uuid}
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
