@@ -2,8 +2,6 @@
 #
 # Grenade runs this to stop the old Cyborg.
 
-set -o errexit
-
 # shellcheck source=devstack/upgrade/common
 source "$(dirname "${BASH_SOURCE[0]}")/common"
 _cyborg_load "$BASE_DEVSTACK_DIR"
@@ -11,4 +9,6 @@ _cyborg_load "$BASE_DEVSTACK_DIR"
 set -o xtrace
 stop_cyborg
 # All of them have to be gone before the schema is upgraded.
-ensure_services_stopped cyborg-api cyborg-cond cyborg-agent
+# The names are words.
+# shellcheck disable=SC2046
+ensure_services_stopped $(_cyborg_enabled_services)

@@ -2,8 +2,6 @@
 #
 # Grenade runs this to put the new Cyborg in the place of the old one.
 
-set -o errexit
-
 # shellcheck source=devstack/upgrade/common
 source "$(dirname "${BASH_SOURCE[0]}")/common"
 _cyborg_load "$TARGET_DEVSTACK_DIR"
@@ -21,4 +19,6 @@ if is_service_enabled cyborg-api; then
 fi
 
 start_cyborg
-ensure_services_started cyborg-api cyborg-cond cyborg-agent
+# The names are words.
+# shellcheck disable=SC2046
+ensure_services_started $(_cyborg_enabled_services)

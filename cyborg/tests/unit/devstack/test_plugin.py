@@ -172,6 +172,17 @@ def test_api_without_uwsgi_has_a_port(devstack: DevStack) -> None:
     )
 
 
+def test_proxy_serves_https(devstack: DevStack) -> None:
+    assert (
+        variable(
+            devstack,
+            "CYBORG_API_URL",
+            ENABLED_SERVICES=f"{CONTROLLER},{CYBORG},tls-proxy",
+        )
+        == "https://192.0.2.1/accelerator"
+    )
+
+
 @pytest.mark.parametrize(
     "step",
     [

@@ -150,6 +150,9 @@ def test_upgrade_of_a_compute_node_leaves_the_schema(
     services = "nova,n-cpu,cyborg,cyborg-agent"
     assert grenade.script("upgrade.sh", ENABLED_SERVICES=services) == 0
     assert grenade.did("dbsync") == []
+    assert grenade.did("ensure_services_started") == [
+        ["ensure_services_started", "cyborg-agent"]
+    ]
 
 
 def test_create(grenade: Grenade) -> None:
