@@ -12,7 +12,7 @@ for _name in \
     async_runfunc async_wait configure_keystone_authtoken_middleware \
     create_service_user disable_apache_site echo_summary enable_service \
     get_or_create_endpoint get_or_create_service git_clone insmod \
-    init_nova_service_user_conf iniset iniset_rpc_backend install_package \
+    iniset iniset_rpc_backend install_package \
     make openstack recreate_database remove_uwsgi_config \
     restart_apache_server run_process setup_develop setup_logging \
     stop_process sudo wait_for_service write_uwsgi_config; do

@@ -390,12 +390,22 @@ def test_compute_node_runs_the_agent_alone(devstack: DevStack) -> None:
 
 
 def test_nova_is_made_to_send_service_tokens(devstack: DevStack) -> None:
-    name = "init_nova_service_user_conf"
-    assert named(devstack.phase("stack", "post-config"), name) == [[name]]
-    sends = devstack.phase(
+    options = written(devstack.phase("stack", "post-config"), "nova.conf")
+    assert options == {
+        "service_user.send_service_user_token": "True",
+        "service_user.auth_type": "password",
+        "service_user.auth_url": "http://192.0.2.1/identity",
+        "service_user.username": "nova",
+        "service_user.password": "secret",
+        "service_user.user_domain_name": "Default",
+        "service_user.project_name": "service",
+        "service_user.project_domain_name": "Default",
+        "service_user.region_name": "RegionOne",
+    }
+    calls = devstack.phase(
         "stack", "post-config", NOVA_SENDS_SERVICE_TOKENS="True"
     )
-    assert named(sends, name) == []
+    assert written(calls, "nova.conf") == {}
 
 
 def test_accounts(devstack: DevStack) -> None:
