@@ -1,9 +1,7 @@
-"""Entry points: parse options, start, return."""
-
 import warnings
 
-# Libraries look whether eventlet is in use by importing it, and it then warns
-# whoever reads the terminal. No service of ours runs on it.
+# oslo.service depends on eventlet, and so futurist imports it; nothing here
+# uses it, and a warning about it would only puzzle who starts a service.
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 from oslo_service import backend  # noqa: E402
