@@ -1,18 +1,35 @@
 """Attributes that users add to deployables; reports leave them alone."""
 
 from collections.abc import Sequence
+import re
 from typing import Any
 
 from oslo_utils import uuidutils
 
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common.i18n import _
 from cyborg.context import RequestContext
 from cyborg.db import attribute as attribute_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.objects import device as device_objects
+
+
+# What Placement lets anybody make; another would keep it from the rest.
+_TRAIT = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
+
+
+def _check_trait(key: str, value: str) -> None:
+    if key.startswith(constants.ATTR_TRAIT_PREFIX) and not _TRAIT.match(value):
+        raise exception.Invalid(
+            _(
+                "value of %(key)s becomes a trait: it has to be CUSTOM_ and "
+                "then A-Z, 0-9 and _, not %(value)s"
+            )
+            % {"key": key, "value": value}
+        )
 
 
 def create(
@@ -22,6 +39,8 @@ def create(
     unique_keys: bool,
 ) -> list[device_objects.Attribute]:
     """Add attributes; see ``ConductorAPI.attributes_create``."""
+    for attribute in attributes:
+        _check_trait(attribute["key"], attribute["value"])
     rows = [
         {
             "uuid": attribute.get("uuid") or uuidutils.generate_uuid(),
@@ -88,8 +107,10 @@ def _mark(context: RequestContext, deployable: Any, keys: list[str]) -> None:
 def update(context: RequestContext, uuid: str, value: str) -> None:
     """Change a value; see ``ConductorAPI.attribute_update``."""
     row = attribute_db.get(context, uuid)
-    if row is None or not attribute_db.set_value(context, uuid, value):
+    if row is None:
         raise exception.AttributeNotFound(uuid=uuid)
+    _check_trait(row.key, value)
+    attribute_db.set_value(context, uuid, value)
     deployable = deployable_db.get(context, row.deployable_uuid)
     _mark(context, deployable, [row.key])
 

@@ -182,6 +182,33 @@ def test_attributes_of_users_outlive_reports(store: inventory.Store) -> None:
     assert values == {"FPGA", "CUSTOM_OTHER", "CUSTOM_MINE"}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_placement_cannot_hold_is_no_trait(
+    store: inventory.Store,
+) -> None:
+    _report(store, [inventory.device()])
+    (deployable,) = store.rows(models.Deployable)
+    create = store.conductor.attributes_create
+    for value in ("custom_x", "HW_UNHEARD_OF", "CUSTOM_", "CUSTOM_X-1"):
+        with pytest.raises(exception.Invalid, match="value of trait9"):
+            create(
+                store.context,
+                deployable.uuid,
+                [{"key": "trait9", "value": value}],
+            )
+    (made,) = create(
+        store.context, deployable.uuid, [{"key": "note", "value": "any text"}]
+    )
+    (trait,) = create(
+        store.context,
+        deployable.uuid,
+        [{"key": "trait9", "value": "CUSTOM_X"}],
+    )
+    with pytest.raises(exception.Invalid):
+        store.conductor.attribute_update(store.context, trait.uuid, "x")
+    store.conductor.attribute_update(store.context, made.uuid, "x")
+
+
 def test_two_reports_of_one_host_at_once(store: inventory.Store) -> None:
     devices = [inventory.device(f"D{n}", bus=f"{n:02x}") for n in range(6)]
     with futures.ThreadPoolExecutor(4) as pool:
