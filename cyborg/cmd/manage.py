@@ -14,8 +14,10 @@ from cyborg.common import exception
 from cyborg.common import service
 from cyborg.common import states
 from cyborg.manage import arq
+from cyborg.manage import handle
 from cyborg.manage import host
 from cyborg.manage import placement
+from cyborg.manage import profile
 from cyborg.manage import quota
 
 CONF = conf.CONF
@@ -58,6 +60,21 @@ def _arq_release(context: Any, options: Any) -> int:
     return arq.release(context, options.uuid, options.force)
 
 
+def _handle_audit(context: Any, options: Any) -> int:
+    """Show handles that more than one request has."""
+    return handle.audit(context, options.json)
+
+
+def _handle_repair(context: Any, options: Any) -> int:
+    """Leave each handle with one request; for use before an upgrade."""
+    return handle.repair(context, options.keep, options.json, options.dry_run)
+
+
+def _profile_repair(context: Any, options: Any) -> int:
+    """Give profiles of one uuid uuids of their own."""
+    return profile.repair(context, options.json, options.dry_run)
+
+
 def _host_list(context: Any, options: Any) -> int:
     """List hosts, and whether Placement is in step with them."""
     return host.list_hosts(context, options.json)
@@ -90,6 +107,11 @@ def add_commands(subparsers: Any) -> None:
     def json_option(command: Any) -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
 
+    def dry_run_option(command: Any) -> None:
+        command.add_argument(
+            "--dry-run", action="store_true", help="only show what is wrong"
+        )
+
     for verb, run in (("audit", _placement_audit), ("heal", _placement_heal)):
         command = add("placement", verb, run)
         command.add_argument(
@@ -101,9 +123,7 @@ def add_commands(subparsers: Any) -> None:
             help="only this host; can be given more than once",
         )
         json_option(command)
-    command.add_argument(
-        "--dry-run", action="store_true", help="only show what differs"
-    )
+    dry_run_option(command)
     command.add_argument(
         "--delete-orphans",
         action="store_true",
@@ -133,12 +153,26 @@ def add_commands(subparsers: Any) -> None:
         help="do not wait for the host: it was cleaned by hand, or is no more",
     )
 
+    json_option(add("handle", "audit", _handle_audit))
+    command = add("handle", "repair", _handle_repair)
+    command.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="<uuid>",
+        help="the request that keeps its handle, where more than one is "
+        "Bound; can be given more than once",
+    )
+    dry_run_option(command)
+    json_option(command)
+    command = add("profile", "repair", _profile_repair)
+    dry_run_option(command)
+    json_option(command)
+
     json_option(add("host", "list", _host_list))
     json_option(add("service", "list", _service_list))
     command = add("quota", "recount", _quota_recount)
-    command.add_argument(
-        "--dry-run", action="store_true", help="only show what differs"
-    )
+    dry_run_option(command)
     json_option(command)
 
 

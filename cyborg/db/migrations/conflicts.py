@@ -27,13 +27,15 @@ _KEY_ADVICE = (
     "Give all but one of the rows another {column}, for example: UPDATE "
     "{table} SET {column} = '<new {column}>' WHERE id = <id>;"
 )
+_PROFILE_ADVICE = (
+    "'cyborg-manage profile repair' gives the later profile another uuid; "
+    "nothing refers to a profile by it but clients."
+)
 _HANDLE_ADVICE = (
-    "Find out on the host which instance has the device, and keep that "
-    "accelerator request. Delete or shelve the other instances while the "
-    "release that is installed now still runs; or, with its services "
-    "stopped, take the handle from each other request: UPDATE "
-    "extended_accelerator_requests SET attach_handle_id = NULL, "
-    "deployable_id = NULL, state = 'BindFailed' WHERE uuid = '<uuid>';"
+    "Delete or shelve all but one of the instances while the release that is "
+    "installed now still runs; or stop its cyborg-api and cyborg-conductor "
+    "and run 'cyborg-manage handle audit', which says what to do, and "
+    "'cyborg-manage handle repair'."
 )
 
 
@@ -105,7 +107,9 @@ def _same_key(
             Conflict(
                 f"{table} with the {column} {value}",
                 tuple(f"id {row_id}" for (row_id,) in found),
-                _KEY_ADVICE.format(table=table, column=column),
+                _PROFILE_ADVICE
+                if (table, column) == ("device_profiles", "uuid")
+                else _KEY_ADVICE.format(table=table, column=column),
             )
         )
     return conflicts

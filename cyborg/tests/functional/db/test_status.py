@@ -174,7 +174,8 @@ class TestDatabase:
         assert "accelerator request e0000000-0000-4000-8000-000000000090" in (
             details
         )
-        assert "UPDATE device_profiles SET uuid" in details
+        assert "cyborg-manage handle audit" in details
+        assert "cyborg-manage profile repair" in details
 
     def test_old_engine(
         self,

@@ -36,6 +36,8 @@ def _run(
         (["arq", "list", "--state", "Lost"], "invalid choice"),
         (["placement"], "required"),
         (["arq", "audit"], "The database does not answer"),
+        (["handle", "audit"], "The database has no table"),
+        (["profile", "repair"], "The database has no table"),
     ],
 )
 def test_errors_are_2(

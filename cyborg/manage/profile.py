@@ -1,0 +1,46 @@
+"""Gives device profiles that have one uuid uuids of their own."""
+
+from collections.abc import Mapping
+
+from cyborg import manage
+from cyborg.context import RequestContext
+from cyborg.db import repair as repair_db
+from cyborg.manage import output
+
+
+def repair(
+    context: RequestContext, use_json: bool, dry_run: bool = False
+) -> int:
+    """Give each profile a new uuid whose uuid an earlier one has."""
+    if dry_run:
+        found = {
+            row.name: (row.uuid, None)
+            for row in repair_db.repeated_profiles(context)
+        }
+        _show(use_json, found)
+        return manage.FINDINGS if found else manage.CLEAN
+    _show(use_json, repair_db.renew_profiles(context))
+    return manage.CLEAN
+
+
+def _show(
+    use_json: bool, profiles: Mapping[str, tuple[str, str | None]]
+) -> None:
+    if use_json:
+        output.as_json(
+            [
+                {"name": name, "uuid": new, "uuid_before": old}
+                for name, (old, new) in profiles.items()
+            ]
+        )
+        return
+    for name, (old, new) in profiles.items():
+        if new is None:
+            output.line(f"{name}: another profile is {old}, too")
+        else:
+            output.line(
+                f"{name}: is {new} now, not {old}. Flavors name it by its "
+                "name, and requests go on; tell who uses its uuid."
+            )
+    if not profiles:
+        output.line("Every device profile has a uuid of its own.")
