@@ -178,8 +178,7 @@ class InstanceHasARQs(Invalid):
 
 class ProviderNotFound(NotFound):
     template = _(
-        "No deployable has the resource provider %(rp_uuid)s "
-        "(device_rp_uuid)."
+        "No deployable has the resource provider %(rp_uuid)s (device_rp_uuid)."
     )
 
 
@@ -296,7 +295,9 @@ class PlacementConflict(Conflict):
 
 
 class PlacementError(CyborgException):
-    template = _("Placement answered %(operation)s with %(status)s: %(reason)s")
+    template = _(
+        "Placement answered %(operation)s with %(status)s: %(reason)s"
+    )
 
 
 class PlacementResourceProviderNotFound(NotFound):
@@ -313,6 +314,17 @@ class NovaUnavailable(ServiceUnavailable):
 
 class ServerNotFound(NotFound):
     template = _("Nova knows no server %(uuid)s.")
+
+
+class KeystoneUnavailable(ServiceUnavailable):
+    template = _("Keystone does not tell the limits: %(reason)s")
+
+
+class PeerTooOld(ServiceUnavailable):
+    template = _(
+        "The %(peer)s does not know RPC %(method)s: it is of an earlier "
+        "release, or [upgrade_levels] says so."
+    )
 
 
 # -- agent and drivers
@@ -345,11 +357,6 @@ class CommandFailed(DriverError):
     template = _("%(command)s failed with %(code)s: %(stderr)s")
 
 
-class UnsupportedOperation(Conflict):
-    template = _("The driver %(driver)s cannot %(operation)s.")
-
-
-class PciDeviceNotFoundById(NotFound):
 class Overtaken(Conflict):
     template = _(
         "Work %(sequence)s on %(subject)s comes too late: %(latest)s was "
@@ -357,6 +364,11 @@ class Overtaken(Conflict):
     )
 
 
+class UnsupportedOperation(Conflict):
+    template = _("The driver %(driver)s cannot %(operation)s.")
+
+
+class PciDeviceNotFoundById(NotFound):
     template = _("No PCI device %(id)s.")
 
 
