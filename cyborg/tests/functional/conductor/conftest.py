@@ -14,7 +14,7 @@ __all__ = ["database_url", "store"]
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[inventory.Store]:
-    """A store with the schema that upgrades lead to."""
+    """A store with the schema, the same that upgrades lead to."""
     with database.configured(database_url):
-        migration.upgrade()
+        migration.create_schema()
         yield inventory.Store()
