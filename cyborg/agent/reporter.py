@@ -8,11 +8,16 @@ from oslo_log import log as logging
 
 from cyborg import context as cyborg_context
 from cyborg.agent import report
+from cyborg.clients import placement
 from cyborg.common import exception
+from cyborg.common import faults
 from cyborg.conductor import rpcapi
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
+
+# Seconds between two looks whether an old conductor was upgraded.
+_STILL_OLD = 600.0
 
 
 class Reporter:
@@ -31,6 +36,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._report: report.Report | None = None
         self._sent_at = 0.0
+        self._old_since: float | None = None
         self.hostname: str | None = None
 
     def register(self, ended: threading.Event) -> str | None:
@@ -63,12 +69,26 @@ class Reporter:
         context = cyborg_context.get_admin_context()
         try:
             answer = self._conductor.agent_register(context, names, self._host)
+        except exception.PeerTooOld:
+            return self._look_up_alone(names)
         except exception.ConductorUnavailable as error:
             return error.faultstring
         except Exception as error:
             LOG.exception("The conductor failed to look up %s", names)
             return str(error)
-        self.hostname = answer.get("hostname")
+        return self._found(names, answer.get("hostname"))
+
+    def _look_up_alone(self, names: list[str]) -> str:
+        """Do what a conductor of an earlier release cannot."""
+        try:
+            client = placement.Client()
+            found = next(filter(client.find_provider, names), None)
+        except exception.CyborgException as error:
+            return error.faultstring
+        return self._found(names, found)
+
+    def _found(self, names: list[str], hostname: str | None) -> str:
+        self.hostname = hostname
         if self.hostname is not None and self.hostname != names[0]:
             LOG.warning(
                 "Placement has no resource provider %s; using %s",
@@ -88,18 +108,28 @@ class Reporter:
     def heartbeat(self) -> None:
         """Say that the host is alive, if nothing has said so lately."""
         with self._lock:
-            if self.seconds_silent() >= CONF.agent.heartbeat_interval:
+            if (
+                self.seconds_silent() >= CONF.agent.heartbeat_interval
+                and not self._is_old()
+            ):
                 self._send()
 
     def seconds_silent(self) -> float:
         return time.monotonic() - self._sent_at
+
+    def _is_old(self) -> bool:
+        """Tell whether the conductor is of an earlier release."""
+        return (
+            self._old_since is not None
+            and time.monotonic() - self._old_since < _STILL_OLD
+        )
 
     def _send(self) -> None:
         if self.hostname is None:
             return
         try:
             self._send_to(self.hostname)
-        except exception.ConductorUnavailable as error:
+        except exception.ServiceUnavailable as error:
             LOG.warning("Not reported: %s", error.faultstring)
         except Exception:
             LOG.exception("The conductor failed to take the report")
@@ -108,6 +138,23 @@ class Reporter:
             self._sent_at = time.monotonic()
 
     def _send_to(self, hostname: str) -> None:
+        if not self._is_old():
+            try:
+                self._send_new(hostname)
+            except exception.PeerTooOld as error:
+                LOG.warning("%s It gets whole reports.", error.faultstring)
+                self._old_since = time.monotonic()
+            else:
+                self._old_since = None
+                return
+        if self._report is not None:
+            self._conductor.report_data_1_0(
+                cyborg_context.get_admin_context(),
+                hostname,
+                self._report.objects(),
+            )
+
+    def _send_new(self, hostname: str) -> None:
         context = cyborg_context.get_admin_context()
         current = self._report
         digest = current.digest if current else None
@@ -129,6 +176,7 @@ class Reporter:
             digest=current.digest,
             drivers=current.drivers,
         )
+        faults.point("agent-reported")
         self._cache.set_reported(hostname, current.digest)
         LOG.info(
             "Reported %d devices of %d drivers",

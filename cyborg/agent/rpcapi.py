@@ -19,11 +19,6 @@ CONF = cfg.CONF
 VERSION = "1.1"
 
 
-def _is_old(rpc_version: str | None) -> bool:
-    """Tell whether an agent speaks RPC 1.0; it never said which it speaks."""
-    return rpc_version is None or rpc_version == "1.0"
-
-
 class AgentAPI:
     """The signatures of an agent's work; every call names the host.
 
@@ -34,8 +29,18 @@ class AgentAPI:
         self._client = rpc.get_client(
             messaging.Target(topic=constants.AGENT_TOPIC, version=VERSION),
             base.CyborgObjectSerializer(),
-            None,
+            rpc.pinned("agent"),
         )
+
+    def _is_old(self, rpc_version: str | None) -> bool:
+        """Tell whether to speak RPC 1.0 to an agent.
+
+        One of an earlier release never said which it speaks.
+        """
+        return rpc_version in (
+            None,
+            "1.0",
+        ) or not self._client.can_send_version(VERSION)
 
     def _call(
         self,
@@ -53,7 +58,7 @@ class AgentAPI:
             call_monitor_timeout=min(timeout, CONF.rpc_response_timeout),
         )
         try:
-            return client.call(context, method, **kwargs)
+            return rpc.call(client, context, "agent", method, **kwargs)
         except (
             messaging.MessagingTimeout,
             messaging.MessageDeliveryFailure,
@@ -83,7 +88,7 @@ class AgentAPI:
             such device, 3 image not to be had
         :raises Overtaken: the card was loaded by later work
         """
-        if _is_old(rpc_version):
+        if self._is_old(rpc_version):
             done = self._call(
                 context,
                 rpc_host,
@@ -122,7 +127,7 @@ class AgentAPI:
         :param handle: ``{"uuid", "attach_type", "attach_info": {...}}``
         :raises Overtaken: later work on the handle came before it
         """
-        if _is_old(rpc_version):
+        if self._is_old(rpc_version):
             self._call_mdev(
                 context, rpc_host, "create_vgpu_mdev", handle, timeout
             )
@@ -152,7 +157,7 @@ class AgentAPI:
             nothing older may be loaded into it afterwards
         :raises Overtaken: later work on the handle came before it
         """
-        if _is_old(rpc_version):
+        if self._is_old(rpc_version):
             self._call_mdev(
                 context, rpc_host, "remove_vgpu_mdev", handle, timeout
             )

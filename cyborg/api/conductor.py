@@ -6,6 +6,8 @@ from oslo_config import cfg
 from oslo_utils import importutils
 
 from cyborg.conductor import rpcapi
+from cyborg.context import get_admin_context
+from cyborg.db import conductor as conductor_db
 
 CONF = cfg.CONF
 
@@ -22,4 +24,8 @@ def get() -> rpcapi.ConductorAPI:
     if CONF.conductor.mode == "local":
         manager = importutils.import_object(_MANAGER, notify=rpcapi.notifier())
         return rpcapi.local(manager)
-    return rpcapi.remote()
+    # What the oldest conductor knows; those that come later know more.
+    lowest = conductor_db.lowest_rpc_version(
+        get_admin_context(), CONF.conductor.service_down_time
+    )
+    return rpcapi.remote(lowest)

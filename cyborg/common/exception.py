@@ -130,6 +130,10 @@ class HostNotFound(NotFound):
     template = _("No agent has reported the host %(host)s.")
 
 
+class HostInUse(Conflict):
+    template = _("Host %(host)s cannot be deleted: %(reason)s.")
+
+
 class ServiceNotFound(NotFound):
     template = _("No service has the id %(uuid)s.")
 

@@ -10,6 +10,7 @@ from oslo_config import cfg
 import oslo_messaging as messaging
 
 from cyborg import context as cyborg_context
+from cyborg.common import exception
 
 CONF = cfg.CONF
 EXCHANGE = "cyborg"
@@ -92,6 +93,38 @@ def get_client(target: Any, serializer: Any, version_cap: str | None) -> Any:
         version_cap=version_cap,
         serializer=ContextSerializer(serializer),
     )
+
+
+def pinned(peer: str) -> str | None:
+    """Return the RPC version that the operator holds a peer's calls to.
+
+    :param peer: an option of ``[upgrade_levels]``
+    :returns: None where the peers themselves say what they know
+    """
+    level: str = getattr(CONF.upgrade_levels, peer)
+    return None if level == "auto" else level
+
+
+def call(
+    client: Any,
+    context: cyborg_context.RequestContext,
+    peer: str,
+    method: str,
+    **kwargs: Any,
+) -> Any:
+    """Call a method and return its answer.
+
+    :raises PeerTooOld: the peer does not know it, or is not to be asked
+    """
+    try:
+        return client.call(context, method, **kwargs)
+    except (messaging.RPCVersionCapError, messaging.UnsupportedVersion) as err:
+        raise exception.PeerTooOld(peer=peer, method=method) from err
+    except messaging.RemoteError as error:
+        # How that error arrives over a real bus.
+        if error.exc_type != messaging.UnsupportedVersion.__name__:
+            raise
+        raise exception.PeerTooOld(peer=peer, method=method) from error
 
 
 def get_server(target: Any, endpoints: list[Any], serializer: Any) -> Any:

@@ -20,6 +20,7 @@ from cyborg.common import rpc
 from cyborg.context import get_admin_context
 from cyborg.context import RequestContext
 from cyborg.objects import base
+from cyborg.objects import report
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def _call_remote(
     client: Any, context: RequestContext, method: str, **kwargs: Any
 ) -> Any:
     timeout = kwargs.pop("timeout", None)
+    if "version" in kwargs:
+        client = client.prepare(version=kwargs.pop("version"))
     if timeout is not None:
         # The answer may take long; the server's heartbeats show it is alive.
         client = client.prepare(
@@ -46,7 +49,7 @@ def _call_remote(
             call_monitor_timeout=CONF.rpc_response_timeout,
         )
     try:
-        return client.call(context, method, **kwargs)
+        return rpc.call(client, context, "conductor", method, **kwargs)
     except messaging.MessagingTimeout as error:
         raise exception.ConductorUnavailable() from error
     except messaging.MessageDeliveryFailure as error:
@@ -57,6 +60,7 @@ def _call_local(
     manager: Any, context: RequestContext, method: str, **kwargs: Any
 ) -> Any:
     kwargs.pop("timeout", None)
+    kwargs.pop("version", None)
     try:
         return getattr(manager, method)(context, **kwargs)
     except messaging.ExpectedException as expected:
@@ -127,6 +131,26 @@ class ConductorAPI:
             rpc_host=rpc_host,
             digest=digest,
             drivers=drivers,
+            timeout=_REPORT_TIMEOUT,
+        )
+
+    def report_data_1_0(
+        self,
+        context: RequestContext,
+        hostname: str,
+        driver_device_list: list[report.DriverDevice],
+    ) -> None:
+        """Report everything a host has to a conductor of an earlier release.
+
+        It does not learn of what it has no name for.
+        """
+        primitives = [device.to_1_0() for device in driver_device_list]
+        return self._call(
+            context,
+            "report_data",
+            version="1.0",
+            hostname=hostname,
+            driver_device_list=[p for p in primitives if p is not None],
             timeout=_REPORT_TIMEOUT,
         )
 
@@ -377,11 +401,15 @@ class ConductorAPI:
 
 
 def remote(version_cap: str | None = None) -> ConductorAPI:
-    """Return the interface over the message bus."""
+    """Return the interface over the message bus.
+
+    :param version_cap: what the oldest conductor knows, where that is known;
+        ``[upgrade_levels] conductor`` goes before
+    """
     client = rpc.get_client(
         messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=VERSION),
         base.CyborgObjectSerializer(),
-        version_cap,
+        rpc.pinned("conductor") or version_cap,
     )
     return ConductorAPI(functools.partial(_call_remote, client))
 
@@ -394,7 +422,7 @@ def notifier() -> Callable[[list[str]], None]:
     client = rpc.get_client(
         messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=VERSION),
         base.CyborgObjectSerializer(),
-        None,
+        rpc.pinned("conductor"),
     )
 
     def notify(works: list[str]) -> None:

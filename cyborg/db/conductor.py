@@ -2,6 +2,7 @@
 
 from oslo_utils import timeutils
 from oslo_utils import uuidutils
+from oslo_utils import versionutils
 import sqlalchemy as sa
 
 from cyborg.context import RequestContext
@@ -28,6 +29,25 @@ def seen(context: RequestContext, host: str, rpc_version: str) -> None:
                 last_seen_at=timeutils.utcnow(),
             )
         )
+
+
+@engine.reader
+def lowest_rpc_version(
+    context: RequestContext, down_time: float
+) -> str | None:
+    """Return the RPC version that every living conductor knows.
+
+    None if none was seen within ``down_time`` seconds.
+    """
+    versions = context.connection.execute(
+        sa.select(CONDUCTORS.c.rpc_version).where(
+            CONDUCTORS.c.last_seen_at >= engine.ago(down_time),
+            CONDUCTORS.c.rpc_version.is_not(None),
+        )
+    ).scalars()
+    return min(
+        versions, key=versionutils.convert_version_to_tuple, default=None
+    )
 
 
 @engine.reader

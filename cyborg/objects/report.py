@@ -115,3 +115,10 @@ class DriverDevice(DriverObject):
         ),
         "stub": fields.BooleanField(default=False),
     }
+
+    def to_1_0(self) -> dict[str, Any] | None:
+        """Return what a conductor of RPC 1.0 reads; None if it cannot."""
+        if self.type == constants.DeviceType.PMEM:
+            return None
+        primitive: dict[str, Any] = self.obj_to_primitive()
+        return primitive | {"cyborg_object.version": "1.0"}
