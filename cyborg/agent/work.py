@@ -197,6 +197,7 @@ class HostWork:
             self._images.checkout(image, suffix, timeout) as path,
             enabled.gate.work(key, timeout),
         ):
+            faults.point("agent-image-ready")
             # Others may have had the card while this one waited for it.
             self._log.check(key, sequence)
             LOG.info("Loading image %s into %s", image["id"], key)

@@ -474,6 +474,7 @@ def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:
                 "arq_id": row.id,
                 "deployable_id": row.deployable_id,
                 "attach_handle_id": row.attach_handle_id,
+                "payload": images.get(row.id, {}),
             }
             for row in rows
         ],
@@ -501,7 +502,6 @@ def group_size(group: dict[str, str]) -> int:
     """
     amounts = {
         key[len(constants.GROUP_RESOURCES) :].strip(): int(value)
-                "payload": images.get(row.id, {}),
         for key, value in group.items()
         if key.startswith(constants.GROUP_RESOURCES)
     }

@@ -6,6 +6,7 @@ from oslo_log import log as logging
 
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import faults
 from cyborg.common.i18n import _
 from cyborg.conductor import providers
 from cyborg.context import RequestContext
@@ -28,6 +29,7 @@ def set_status(
     wish is stored, and applied as soon as it does.
     """
     hostname, deployables = _store_status(context, uuid, status, reason)
+    faults.point("status-stored")
     LOG.info("Device %s of host %s is now %s", uuid, hostname, status)
     try:
         errors = providers.sync_host(context, hostname)

@@ -167,20 +167,20 @@ def _bind(context: RequestContext, work: Work) -> None:
                 context,
                 work.rpc_host,
                 work.handle,
-                min(work.seconds_left, float(CONF.bind_timeout)),
                 work.job.id,
+                min(work.seconds_left, float(CONF.bind_timeout)),
                 work.target.host_rpc_version,
             )
     except exception.ServiceUnavailable as error:
         if not work.is_late():
             raise TryLater(error.faultstring) from error
-        _fail_bind(context, work, error.faultstring)
-    except exception.CyborgException as error:
+        _give_up_bind(context, work, error.faultstring)
     except exception.Overtaken:
         raise
-        _fail_bind(context, work, error.faultstring)
+    except exception.CyborgException as error:
+        _give_up_bind(context, work, error.faultstring)
     except Failed as error:
-        _fail_bind(context, work, str(error))
+        _give_up_bind(context, work, str(error))
     else:
         faults.point("bind-prepared")
         _store_bound(context, work)
@@ -223,19 +223,19 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.FAILED)
+    image = work.payload.get("image")
     job_db.create(
         context,
-    image = work.payload.get("image")
         [
             {
                 "kind": Kind.CLEANUP.value,
                 "arq_id": work.target.arq_id,
                 "deployable_id": work.target.deployable_id,
                 "attach_handle_id": work.target.handle_id,
-            }
-        ],
                 # The clean-up keeps the card from being loaded with it yet.
                 "payload": {"image": image} if image else {},
+            }
+        ],
         None,
     )
     LOG.error(
@@ -244,6 +244,11 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
         work.target.arq_instance_uuid,
         reason,
     )
+
+
+def _give_up_bind(context: RequestContext, work: Work, reason: str) -> None:
+    _fail_bind(context, work, reason)
+    faults.point("bind-failed")
 
 
 # -- clean up
@@ -255,17 +260,17 @@ def _clean(context: RequestContext, work: Work) -> None:
             context,
             work.rpc_host,
             work.handle,
-            float(CONF.program_timeout + CONF.bind_timeout),
-            work.target.host_rpc_version,
             work.job.id,
             work.controlpath_id if "image" in work.payload else None,
+            float(CONF.program_timeout + CONF.bind_timeout),
+            work.target.host_rpc_version,
         )
     except exception.ServiceUnavailable as error:
         raise TryLater(error.faultstring) from error
-    except exception.CyborgException as error:
-        if _count_refusal(context, work) < REFUSALS:
     except exception.Overtaken:
         raise
+    except exception.CyborgException as error:
+        if _count_refusal(context, work) < REFUSALS:
             raise TryLater(error.faultstring) from error
         _give_up_cleaning(context, work, error.faultstring)
         return
@@ -274,8 +279,6 @@ def _clean(context: RequestContext, work: Work) -> None:
     faults.point("cleanup-stored")
 
 
-@engine.use_case
-def _store_clean(context: RequestContext, work: Work) -> None:
 @engine.use_case
 def _count_refusal(context: RequestContext, work: Work) -> int:
     """Return how often the agent refused; being away is no refusal."""
@@ -287,6 +290,8 @@ def _count_refusal(context: RequestContext, work: Work) -> int:
     return int(work.payload["refusals"])
 
 
+@engine.use_case
+def _store_clean(context: RequestContext, work: Work) -> None:
     """Free the handle, and remove the ARQ if it was only waiting for that."""
     # Without an ARQ it is a handle that nobody owned any more.
     rows = arq_db.lock(context, [work.job.arq_id]) if work.job.arq_id else []
@@ -333,6 +338,7 @@ def _load_for_bind(context: RequestContext, work: Work) -> None:
     _load(context, work, image)
     faults.point("bind-programmed")
     _store_loaded(context, work, image, finished=False)
+    faults.point("bind-loaded")
 
 
 def _resolve(context: RequestContext, work: Work) -> dict[str, Any]:
@@ -374,13 +380,10 @@ def _may_load(
         ):
             raise Failed("another accelerator request uses the deployable")
     _enter(context, work, "Programming")
+    _forget_loaded(context, work, row)
     return True
 
 
-    _forget_loaded(context, work, row)
-def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
-    answer = work.agent.program(
-        context,
 @engine.use_case
 def _begin_program(context: RequestContext, work: Work) -> None:
     row = _lock_card(context, work)
@@ -408,15 +411,18 @@ def _forget_loaded(
         host_db.mark(context, work.target.device_hostname)
 
 
+def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
+    answer = work.agent.program(
+        context,
         work.rpc_host,
         work.job.uuid,
         work.controlpath_id,
         image,
         work.target.deployable_driver_name,
+        work.job.id,
         min(work.seconds_left, float(CONF.program_timeout)),
         work.target.host_rpc_version,
     )
-        work.job.id,
     if answer["code"] != _LOADED:
         raise Failed(str(answer["detail"]))
 
@@ -466,12 +472,13 @@ def _program(context: RequestContext, work: Work) -> None:
         faults.point("program-programming")
         _load(context, work, image)
         faults.point("program-programmed")
+    except exception.Overtaken:
+        raise
     except (exception.CyborgException, Failed) as error:
         _end_or_repeat(context, work, error)
     else:
-    except exception.Overtaken:
-        raise
         _store_loaded(context, work, image, finished=True)
+        faults.point("program-stored")
 
 
 def _update_firmware(context: RequestContext, work: Work) -> None:
@@ -480,6 +487,7 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
             raise Failed("it was not done in time")
         image = _resolve(context, work)
         _enter(context, work, "Programming")
+        faults.point("firmware-programming")
         answer = work.agent.device_update(
             context,
             work.rpc_host,
@@ -487,17 +495,19 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
             work.controlpath_id,
             image,
             work.target.device_driver,
+            work.job.id,
             min(work.seconds_left, float(CONF.program_timeout)),
         )
         if answer["code"] != _LOADED:
-            work.job.id,
             raise Failed(str(answer["detail"]))
+    except exception.Overtaken:
+        raise
     except (exception.CyborgException, Failed) as error:
         _end_or_repeat(context, work, error)
     else:
-    except exception.Overtaken:
-        raise
+        faults.point("firmware-programmed")
         _finish(context, work, None)
+        faults.point("firmware-stored")
 
 
 def _end_or_repeat(
@@ -527,7 +537,9 @@ def _find_owner(context: RequestContext, work: Work) -> None:
             owner = nova.find_owner(instance)
         except (exception.ServiceUnavailable, exception.ConfigInvalid) as err:
             raise TryLater(err.faultstring) from err
+    faults.point("owner-found")
     _store_owner(context, work, owner)
+    faults.point("owner-stored")
 
 
 @engine.use_case

@@ -49,7 +49,10 @@ class JobRunner:
         self._running: set[str] = set()
         self._lock = threading.Lock()
         self._pool: futures.ThreadPoolExecutor | None = None
-        self._poller = worker.Worker("jobs", self._start_due, _POLL)
+        # What another conductor leaves is due when its lease has ended.
+        self._poller = worker.Worker(
+            "jobs", self._start_due, min(_POLL, CONF.conductor.job_lease)
+        )
         self._renewer = worker.Worker(
             "job leases", self._renew, max(1.0, CONF.conductor.job_lease / 3)
         )
@@ -142,6 +145,7 @@ class JobRunner:
             delay = min(2**job.attempt, _LONGEST_PAUSE)
         try:
             job_db.postpone(context, job.uuid, self._owner, delay, error)
+            faults.point("job-postponed")
         except Exception:
             # The database is away: the lease runs out and does the same.
             LOG.exception("Job %s waits for its lease to end", job.uuid)

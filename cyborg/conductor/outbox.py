@@ -69,6 +69,7 @@ def send_due(
         codes = {}
     faults.point("outbox-sent")
     _record(context, rows, codes, on_orphan)
+    faults.point("outbox-recorded")
     return len({row.instance_uuid for row in rows}) == BATCH
 
 

@@ -33,8 +33,6 @@ from cyborg.db import host as host_db
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
-# Seconds after which another conductor takes over from one that died.
-LEASE = 120
 # Hosts one conductor synchronises at a time.
 CONCURRENCY = 4
 # How often a provider is read again when somebody else changed it.
@@ -506,6 +504,89 @@ def _remove_provider(pass_: _Pass, deployable: Any) -> bool:
     return True
 
 
+# -- hosts that are gone for good
+
+
+def remove_host(context: RequestContext, hostname: str) -> None:
+    """Delete a host: its providers, if nothing is allocated, and its rows.
+
+    :raises HostInUse: a request, a job or an allocation refers to it, or it
+        goes on reporting; nothing was deleted
+    :raises HostNotFound: nobody has reported the host
+    :raises PlacementUnavailable: Placement does not answer, or another
+        conductor is busy with the host
+    """
+    owner = uuidutils.generate_uuid()
+    row = _claim(context, hostname, owner, full=True, wait=30)
+    try:
+        _refuse_alive(row)
+        arqs, jobs = host_db.users(context, hostname)
+        if arqs or jobs:
+            uuids = ", ".join(user.uuid for user in (*arqs, *jobs))
+            raise exception.HostInUse(
+                host=hostname, reason=f"{uuids} refer to it"
+            )
+        pass_ = _Pass(context, hostname, full=True)
+        for provider in _providers_of(pass_):
+            pass_.client.delete_provider(provider.uuid)
+            LOG.info("Deleted provider %s of %s", provider.name, hostname)
+        host_db.delete(context, hostname)
+    except exception.CyborgException as error:
+        # What was deleted too early comes back with the next comparison.
+        host_db.fail(context, hostname, owner, error.faultstring, 0)
+        raise
+    LOG.warning("Host %s was deleted", hostname)
+
+
+def _refuse_alive(host: Any) -> None:
+    limit = CONF.conductor.service_down_time
+    if (
+        host.last_seen_at is not None
+        and (timeutils.utcnow() - host.last_seen_at).total_seconds() <= limit
+    ):
+        raise exception.HostInUse(
+            host=host.hostname,
+            reason="its agent is running; stop it, and try again in "
+            f"{limit} seconds",
+        )
+
+
+def _providers_of(pass_: _Pass) -> list[provider_state.Actual]:
+    """Return a host's providers, those that are below others first.
+
+    :raises HostInUse: something is allocated from one of them
+    """
+    try:
+        pass_.read_tree()
+    except exception.PlacementResourceProviderNotFound:
+        # Nova has forgotten the host; what was below it may be elsewhere.
+        LOG.info("Host %s has no provider of its own", pass_.hostname)
+    pass_.wanted = provider_state.desired(pass_.rows)
+    uuids = {row.rp_uuid for row in pass_.rows.deployables if row.rp_uuid}
+    uuids |= {orphan.uuid for orphan in pass_.orphans()}
+    found = []
+    for uuid_ in uuids:
+        if uuid_ not in pass_.tree:
+            record = pass_.client.get_provider(uuid_)
+            if record is None or host_db.others_with_provider(
+                pass_.context, pass_.hostname, uuid_
+            ):
+                continue
+            pass_.tree[uuid_] = provider_state.actual(record)
+        found.append(pass_.tree[uuid_])
+    for provider in found:
+        consumers = pass_.client.provider_allocations(provider.uuid)
+        if consumers:
+            raise exception.HostInUse(
+                host=pass_.hostname,
+                reason=f"{', '.join(sorted(consumers))} allocated provider "
+                f"{provider.name}",
+            )
+    return sorted(
+        found, key=lambda node: -provider_state.depth(pass_.tree, node.uuid)
+    )
+
+
 def _next_look(context: RequestContext, hostname: str) -> Any:
     """Return when something that is missing may be removed, or None."""
     since = host_db.oldest_missing(context, hostname)
@@ -591,7 +672,7 @@ def _sync(
         ):
             break
         # Something changed meanwhile, unless the lease was lost.
-        row = host_db.claim(context, hostname, owner, LEASE)
+        row = host_db.claim(context, hostname, owner, _lease())
     return {}
 
 
@@ -606,7 +687,7 @@ def _claim(
     deadline = time.monotonic() + wait
     wanted = None
     while True:
-        row = host_db.claim(context, hostname, owner, LEASE)
+        row = host_db.claim(context, hostname, owner, _lease())
         if row is not None:
             return row
         row = host_db.get(context, hostname)
@@ -622,6 +703,11 @@ def _claim(
                 % hostname
             )
         time.sleep(0.1)
+
+
+def _lease() -> float:
+    """Seconds after which another conductor takes over from one that died."""
+    return 4.0 * CONF.conductor.job_lease
 
 
 def _pause(row: Any) -> float:

@@ -6,6 +6,7 @@ twice, or beside the work itself, is harmless.
 
 from collections.abc import Sequence
 import dataclasses
+import datetime
 from typing import Any
 
 from oslo_config import cfg
