@@ -1,31 +1,55 @@
 """What has to hold after a storm, read from where it matters."""
 
+from collections.abc import Callable
 import time
+from typing import Any
 
+from cyborg.tests.functional.faults import clients
 from cyborg.tests.functional.faults import site as site_module
-from cyborg.tests.functional.faults import storm as storm_module
 
 # Seconds in which everything that was begun has to come to its end.
 SETTLE = (
     site_module.BIND_TIMEOUT
     + site_module.PROGRAM_TIMEOUT
-    + 4 * site_module.LEASE
+    + 8 * site_module.LEASE
     + 60
 )
 
 
-def after(storm: storm_module.Storm) -> list[str]:
-    """Return what is violated once the storm is over and all is up."""
-    site = storm.site
-    violations = _settled(site)
-    violations += _answers_kept(storm)
-    violations += _handles(site)
-    violations += _nova_told(storm)
-    _delete_all(storm)
+def after(cloud: clients.Cloud, audit: bool = True) -> list[str]:
+    """Return what is violated once the storm is over and all is up.
+
+    Everything is deleted, and every card enabled, when this returns.
+
+    :param audit: have cyborg-manage compare Placement, too
+    """
+    site = cloud.site
+    violations = list(cloud.violations)
     violations += _settled(site)
+    violations += _answers_kept(cloud)
+    violations += _handles(site)
+    violations += _nova_told(site)
+    violations += _cards_kept(cloud)
+    violations += _fenced(site)
+    _delete_all(cloud)
+    cloud.mend()
     violations += _nothing_left(site)
-    violations += _placement(site)
+    violations += _settled(site)
+    violations += _hardware(site)
+    violations += _fenced(site)
+    if audit:
+        violations += _placement(site)
     return violations
+
+
+def _until_empty(left: Callable[[], list[str]]) -> list[str]:
+    """Wait until there is nothing left; return what is in the end."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        found = left()
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def _settled(site: site_module.Site) -> list[str]:
@@ -33,7 +57,7 @@ def _settled(site: site_module.Site) -> list[str]:
 
     def under_way() -> list[str]:
         return [
-            f"{row.what} {row.uuid} {row.state}"
+            f"still under way: {row.what} {row.uuid} {row.state}"
             for row in site.query(
                 "SELECT 'ARQ' what, uuid, CAST(state AS CHAR) state "
                 "FROM extended_accelerator_requests "
@@ -47,47 +71,55 @@ def _settled(site: site_module.Site) -> list[str]:
             )
         ]
 
-    deadline = time.monotonic() + SETTLE
-    while under_way() and time.monotonic() < deadline:
-        time.sleep(0.3)
-    return [f"still under way: {line}" for line in under_way()]
+    return _until_empty(under_way)
 
 
-def _answers_kept(storm: storm_module.Storm) -> list[str]:
+def _arqs(site: site_module.Site) -> list[Any]:
+    return site.query(
+        "SELECT uuid, CAST(state AS CHAR) state, instance_uuid "
+        "FROM extended_accelerator_requests"
+    )
+
+
+def _answers_kept(cloud: clients.Cloud) -> list[str]:
     """What a client was told is so."""
-    rows = {
-        row.uuid: row
-        for row in storm.site.query(
-            "SELECT uuid, CAST(state AS CHAR) state, instance_uuid "
-            "FROM extended_accelerator_requests"
-        )
+    allowed = {
+        "new": ("Initial",),
+        "bound": ("Bound", "BindFailed"),
+        "unbound": ("Unbound", "UnbindFailed"),
+        "deleted": ("UnbindFailed",),
     }
+    rows = {row.uuid: row for row in _arqs(cloud.site)}
     violations = []
-    for instance in storm.instances:
+    for instance in cloud.instances:
+        if instance.unsure:
+            continue
         for uuid in instance.arqs:
             row = rows.get(uuid)
-            if instance.deleted:
-                if row is not None and row.state != "UnbindFailed":
-                    violations.append(f"deleted ARQ {uuid} is {row.state}")
-            elif instance.unsure:
-                continue
-            elif row is None:
-                violations.append(f"ARQ {uuid} is lost")
-            elif instance.bound and (
-                row.state not in ("Bound", "BindFailed")
-                or row.instance_uuid != instance.uuid
+            if row is None:
+                if instance.state != "deleted":
+                    violations.append(f"{instance.state} ARQ {uuid} is lost")
+            elif row.state not in allowed[instance.state]:
+                violations.append(
+                    f"{instance.state} ARQ {uuid} is {row.state}"
+                )
+            elif (
+                instance.state == "bound"
+                and row.instance_uuid != instance.uuid
             ):
-                violations.append(f"bound ARQ {uuid} is {row}")
-            elif not instance.bound and row.state != "Initial":
-                violations.append(f"refused ARQ {uuid} is {row.state}")
+                violations.append(
+                    f"ARQ {uuid} of {instance.uuid} is bound to "
+                    f"{row.instance_uuid}"
+                )
     return violations
 
 
 def _handles(site: site_module.Site) -> list[str]:
     """A handle is in use if, and only if, one ARQ holds it."""
     rows = site.query(
-        "SELECT h.uuid, h.in_use, COUNT(a.id) holders, MAX(h.attach_type) kind,"
-        " MAX(CAST(a.state AS CHAR)) state FROM attach_handles h "
+        "SELECT h.uuid, h.in_use, COUNT(a.id) holders, "
+        "MAX(h.attach_type) kind, MAX(CAST(a.state AS CHAR)) state "
+        "FROM attach_handles h "
         "LEFT JOIN extended_accelerator_requests a "
         "ON a.attach_handle_id = h.id GROUP BY h.id, h.uuid, h.in_use"
     )
@@ -101,41 +133,93 @@ def _handles(site: site_module.Site) -> list[str]:
     }
     held = {row.uuid for row in rows if row.kind == "MDEV" and row.in_use}
     there = site.mdevs()
-    violations += [f"bound mdev {uuid} does not exist" for uuid in bound - there]
+    violations += [
+        f"bound mdev {uuid} does not exist" for uuid in bound - there
+    ]
     violations += [f"mdev {uuid} is nobody's" for uuid in there - held]
     return violations
 
 
-def _nova_told(storm: storm_module.Storm) -> list[str]:
+def _nova_told(site: site_module.Site) -> list[str]:
     """Nova heard of everything that is resolved."""
     told = {
-        (event["tag"], event["status"])
-        for event in storm.site.nova.events
+        (event["tag"], event["server_uuid"], event["status"])
+        for event in site.nova.events
         if event["code"] == 200
     }
     status = {"Bound": "completed", "BindFailed": "failed"}
     return [
         f"Nova was not told that ARQ {row.uuid} is {row.state}"
-        for row in storm.site.query(
-            "SELECT uuid, CAST(state AS CHAR) state "
-            "FROM extended_accelerator_requests "
-            "WHERE state IN ('Bound', 'BindFailed')"
-        )
-        if (row.uuid, status[row.state]) not in told
+        for row in _arqs(site)
+        if row.state in status
+        and (row.uuid, row.instance_uuid, status[row.state]) not in told
     ]
 
 
-def _delete_all(storm: storm_module.Storm) -> None:
+def _cards_kept(cloud: clients.Cloud) -> list[str]:
+    """Every card has the status that was asked for last."""
+    rows = {
+        row.uuid: row.status
+        for row in cloud.site.query(
+            "SELECT uuid, CAST(status AS CHAR) status FROM devices"
+        )
+    }
+    return [
+        f"card {uuid} shall be {wish} and is {rows[uuid]}"
+        for uuid, wish in cloud.wishes.items()
+        if wish is not None and uuid in rows and rows[uuid] != wish
+    ]
+
+
+def _fenced(site: site_module.Site) -> list[str]:
+    """Placement offers what may be used, and nothing else."""
+
+    def wrong() -> list[str]:
+        offered = {
+            provider["uuid"]: provider["inventories"]
+            for root in site.roots.values()
+            for provider in site.placement.tree(root).values()
+        }
+        rows = site.query(
+            "SELECT d.name, d.rp_uuid, d.missing_since gone, "
+            "v.missing_since card_gone, v.status, h.forced_down, "
+            "(SELECT COUNT(*) FROM attach_handles a WHERE "
+            "a.deployable_id = d.id AND a.missing_since IS NULL) handles "
+            "FROM deployables d JOIN devices v ON v.id = d.device_id "
+            "JOIN hosts h ON h.hostname = v.hostname"
+        )
+        found = [
+            f"provider {uuid} of no deployable"
+            for uuid in offered.keys() - {row.rp_uuid for row in rows}
+        ]
+        for row in rows:
+            usable = (
+                row.status == "enabled"
+                and not row.forced_down
+                and row.gone is None
+                and row.card_gone is None
+            )
+            inventory = offered.get(row.rp_uuid, {}).get("FPGA")
+            free = 0
+            if inventory is not None:
+                free = inventory["total"] - inventory["reserved"]
+            if free != (row.handles if usable else 0):
+                found.append(f"{row.name}: {row} is offered as {inventory}")
+        return found
+
+    return _until_empty(wrong)
+
+
+def _delete_all(cloud: clients.Cloud) -> None:
     """Delete every ARQ, as a user would who cleans up."""
-    api = storm_module.Api(storm.site, storm.history)
-    for row in storm.site.query(
-        "SELECT uuid FROM extended_accelerator_requests"
-    ):
+    for row in _arqs(cloud.site):
         for _attempt in range(10):
             try:
-                api.call("DELETE", f"/accelerator_requests?arqs={row.uuid}")
+                cloud.api.call(
+                    "DELETE", f"/accelerator_requests?arqs={row.uuid}"
+                )
                 break
-            except storm_module.Lost:
+            except clients.Lost:
                 time.sleep(1)
 
 
@@ -158,14 +242,32 @@ def _nothing_left(site: site_module.Site) -> list[str]:
         found = [f"{n} left in {name}" for name, n in counts.items() if n]
         return found + [f"mdev {uuid} is left" for uuid in site.mdevs()]
 
-    deadline = time.monotonic() + SETTLE
-    while left() and time.monotonic() < deadline:
-        time.sleep(0.3)
-    return left()
+    return _until_empty(left)
+
+
+def _hardware(site: site_module.Site) -> list[str]:
+    """What the hosts have is stored, and what they had is not."""
+    expected = sorted(
+        (host, site_module.HANDLES) for host in site_module.HOSTS
+    )
+
+    def wrong() -> list[str]:
+        found = sorted(
+            (row.hostname, row.handles)
+            for row in site.query(
+                "SELECT v.hostname, COUNT(a.id) handles FROM devices v "
+                "LEFT JOIN deployables d ON d.device_id = v.id "
+                "LEFT JOIN attach_handles a ON a.deployable_id = d.id "
+                "GROUP BY v.id, v.hostname"
+            )
+        )
+        return [] if found == expected else [f"cards are {found}"]
+
+    return _until_empty(wrong)
 
 
 def _placement(site: site_module.Site) -> list[str]:
-    """Placement says what the database says."""
+    """cyborg-manage finds no difference between Placement and database."""
     try:
         site.tool("manage", "placement", "audit")
     except AssertionError as error:

@@ -18,7 +18,7 @@ MAIN = "import sys; from cyborg.cmd import {0}; sys.exit({0}.main())"
 # Seconds: short, so that a storm meets them.
 BIND_TIMEOUT = 8
 PROGRAM_TIMEOUT = 8
-LEASE = 3
+LEASE = 2
 HANDLES = 6
 # Host: what its card offers.
 HOSTS = {"fpga-host": "TEST_PCI", "gpu-host": "MDEV"}
@@ -37,7 +37,7 @@ debug = True
 periodic_interval = 1
 bind_timeout = {bind}
 program_timeout = {program}
-rpc_response_timeout = 6
+rpc_response_timeout = 4
 [api]
 port = {port}
 api_workers = 1
@@ -46,6 +46,7 @@ resource_provider_name = {host}
 heartbeat_interval = 1
 [conductor]
 job_lease = {lease}
+{conductor}
 service_down_time = 20
 reconcile_interval = 30
 removal_grace = 5
@@ -89,7 +90,11 @@ class Site:
         self.glance = peers.Glance(FUNCTIONS)
         self.port = process.free_port()
         self.url = f"http://127.0.0.1:{self.port}/accelerator/v2"
-        self.lock = threading.Lock()
+        # Placement's uuid of each host.
+        self.roots: dict[str, str] = {}
+        self._hardware: dict[str, dict[str, Any]] = {}
+        self._operations: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
         self.conductors = [
             self._daemon("conductor", f"control-{number}") for number in (1, 2)
         ]
@@ -104,7 +109,11 @@ class Site:
     def _state(self, host: str) -> pathlib.Path:
         return self.directory / f"state-{host}"
 
-    def _config(self, host: str) -> str:
+    def configure(self, host: str, *conductor: str) -> None:
+        """Write the options of one daemon.
+
+        :param conductor: lines of its section ``[conductor]``
+        """
         path = self.directory / f"{host}.conf"
         self._state(host).mkdir(exist_ok=True)
         path.write_text(
@@ -115,6 +124,7 @@ class Site:
                 bind=BIND_TIMEOUT,
                 program=PROGRAM_TIMEOUT,
                 lease=LEASE,
+                conductor="\n".join(conductor),
                 port=self.port,
                 database=self.database.url,
                 placement=self.placement.url,
@@ -122,7 +132,6 @@ class Site:
                 glance=self.glance.url,
             )
         )
-        return str(path)
 
     def _daemon(self, command: str, host: str) -> process.Process:
         def ready(daemon: process.Process) -> bool:
@@ -137,8 +146,24 @@ class Site:
                 *("--config-file", str(self.directory / f"{host}.conf")),
             ],
             self.directory,
+            {"CYBORG_DIE_AT": f"@{self._point(f'{command}-{host}')}"},
             ready=ready,
         )
+
+    def _point(self, name: str) -> pathlib.Path:
+        return self.directory / f"die-{name}"
+
+    def arm(self, daemons: list[process.Process], point: str) -> None:
+        """Make daemons die when they come to a point of faults.point()."""
+        for daemon in daemons:
+            path = self._point(daemon.name)
+            draft = path.with_suffix(".new")
+            draft.write_text(point)
+            draft.rename(path)
+
+    def disarm(self, daemons: list[process.Process]) -> None:
+        for daemon in daemons:
+            self._point(daemon.name).unlink(missing_ok=True)
 
     def start(self) -> None:
         self.nova.start()
@@ -148,11 +173,12 @@ class Site:
         self.placement.start()
         self.broker.process.wait_ready()
         for host in ("tool", "api", "control-1", "control-2", *HOSTS):
-            self._config(host)
+            self.configure(host)
         self.tool("dbsync", "upgrade")
+        self.database.forget_history()
         for host in HOSTS:
-            self.placement.create_provider(host)
-            self.steer(host)
+            self.roots[host] = self.placement.create_provider(host)
+            self.equip(host)
         for daemon in (*self.conductors, *self.agents.values(), self.api):
             daemon.launch()
         for daemon in (*self.conductors, *self.agents.values(), self.api):
@@ -187,6 +213,8 @@ class Site:
         """Start whatever does not run, and let every card behave."""
         for host in HOSTS:
             self.steer(host)
+            self.equip(host)
+        self.disarm([*self.conductors, *self.agents.values()])
         for peer in (
             self.database.process,
             self.broker.process,
@@ -194,16 +222,35 @@ class Site:
         ):
             if not peer.running:
                 peer.start()
-        for daemon in (*self.conductors, *self.agents.values(), self.api):
+        daemons = (*self.conductors, *self.agents.values(), self.api)
+        for daemon in daemons:
             if not daemon.running:
-                daemon.start()
+                daemon.launch()
+        for daemon in daemons:
+            daemon.wait_ready()
 
     def steer(self, host: str, **operations: dict[str, Any]) -> None:
-        """Tell a host's fake card how its operations go."""
-        control = {"handles": HANDLES, "attach_type": HOSTS[host]}
+        """Tell a host's fake cards how their operations go."""
+        with self._lock:
+            self._operations[host] = operations
+            self._control(host)
+
+    def equip(self, host: str, devices: int = 1, handles: int = 0) -> None:
+        """Give a host this many cards of so many handles (0 = as usual)."""
+        with self._lock:
+            self._hardware[host] = {
+                "devices": devices,
+                "handles": handles or HANDLES,
+                "attach_type": HOSTS[host],
+            }
+            self._control(host)
+
+    def _control(self, host: str) -> None:
         path = self._state(host) / "fake-driver.json"
         draft = path.with_suffix(".new")
-        draft.write_text(json.dumps(control | operations))
+        hardware = self._hardware.get(host, {})
+        operations = self._operations.get(host, {})
+        draft.write_text(json.dumps(hardware | operations))
         draft.rename(path)
 
     # -- what there is
@@ -217,8 +264,9 @@ class Site:
         rows = self.query(
             "SELECT v.hostname, d.rp_uuid FROM deployables d "
             "JOIN devices v ON v.id = d.device_id "
-            "WHERE d.rp_uuid IS NOT NULL"
+            "WHERE d.rp_uuid IS NOT NULL ORDER BY d.id DESC"
         )
+        # The first card of each host, which is always there.
         return {row.hostname: row.rp_uuid for row in rows}
 
     def mdevs(self) -> set[str]:
