@@ -5,7 +5,7 @@ with the event for Nova. What does leaves a job behind, in the same
 transaction, which :mod:`cyborg.conductor.jobs` drives on.
 
 Locks are taken in the order deployable, bound instance, ARQ, attach handle,
-event; everywhere.
+quota usage, event; everywhere.
 """
 
 from collections.abc import Collection
@@ -19,16 +19,19 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import timeutils
+from oslo_utils import uuidutils
 
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor import images
+from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import bound_instance as bound_db
 from cyborg.db import deployable as deployable_db
+from cyborg.db import device_profile as profile_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import notification as notification_db
@@ -71,13 +74,17 @@ class Outcome:
 
 @engine.use_case
 def bind(
-    context: RequestContext, bindings: Sequence[Binding], scope: str | None
+    context: RequestContext,
+    bindings: Sequence[Binding],
+    scope: str | None,
+    limits: quota.Limits | None = None,
 ) -> Outcome:
     """Bind all of the ARQs, or change nothing.
 
     Asking again for what is bound already, or being bound, is a success.
 
     :param scope: project whose ARQs the caller may touch; None = all
+    :param limits: of projects whose ARQs gave back their devices before
     :raises ARQNotFound: naming every ARQ that is not there
     :raises InstanceHasARQs: the instance has others
     :raises ARQBadState, ARQBoundElsewhere, HandleBeingCleaned: the state of
@@ -86,6 +93,7 @@ def bind(
         serve it
     :raises OtherImageInUse, DeployableInUse, AgentDown: the work on the host
         that it needs cannot be done
+    :raises QuotaExceeded: the project has no room for them any more
     """
     wanted = {binding.uuid: binding for binding in bindings}
     instances = sorted({binding.instance_uuid for binding in bindings})
@@ -107,7 +115,7 @@ def bind(
         bound_db.create(context, sorted(fresh))
     _lock_unchanged(context, [row for row, _ in pending])
     handles = _take_handles(context, pending, deployables)
-    return _store_bind(context, pending, handles, deployables, plans)
+    return _store_bind(context, pending, handles, deployables, plans, limits)
 
 
 def _to_bind(
@@ -211,7 +219,15 @@ def _lock_unchanged(context: RequestContext, rows: Sequence[Any]) -> None:
             now.state,
             now.attach_handle_id,
             now.instance_uuid,
-        ) != (row.state, row.attach_handle_id, row.instance_uuid):
+            now.project_id,
+            now.resource_class,
+        ) != (
+            row.state,
+            row.attach_handle_id,
+            row.instance_uuid,
+            row.project_id,
+            row.resource_class,
+        ):
             raise engine.Collision()
 
 
@@ -249,6 +265,7 @@ def _store_bind(
     handles: dict[int, Any],
     deployables: dict[str, list[Any]],
     plans: dict[tuple[str, int], images.Image],
+    limits: quota.Limits | None,
 ) -> Outcome:
     by_id = {row.id: row for rows in deployables.values() for row in rows}
     changes, jobs, events = [], [], []
@@ -294,6 +311,14 @@ def _store_bind(
                 }
             )
     arq_db.set_bound(context, changes)
+    quota.changed(
+        context,
+        [
+            (row, change["project_id"], change["state"])
+            for (row, _), change in zip(pending, changes, strict=True)
+        ],
+        limits,
+    )
     outcome = Outcome(events=bool(events))
     if events:
         notification_db.create(context, events)
@@ -360,6 +385,7 @@ def unbind(
     kept = _release_handles(context, rows)
     outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
     arq_db.set_unbound(context, [row.id for row in rows], keep_handle=kept)
+    quota.moved(context, rows, State.UNBOUND)
     _forget(context, rows, instances)
     return outcome
 
@@ -409,6 +435,7 @@ def delete(
     outcome = _queue_cleanup(context, [row for row in rows if row.id in kept])
     if kept:
         arq_db.set_deleting(context, kept)
+    quota.moved(context, rows)
     notification_db.delete_for(context, [row.uuid for row in rows])
     arq_db.delete(context, [row.id for row in rows if row.id not in kept])
     if instances:
@@ -497,46 +524,58 @@ def _forget(
 def group_size(group: dict[str, str]) -> int:
     """Return how many ARQs a group of a profile stands for.
 
-    One for each unit of every resource; a group that requires the Xilinx
-    trait takes two for each FPGA: its management and its user function.
+    See :func:`cyborg.conductor.quota.classes_of`.
     """
-    amounts = {
-        key[len(constants.GROUP_RESOURCES) :].strip(): int(value)
-        for key, value in group.items()
-        if key.startswith(constants.GROUP_RESOURCES)
-    }
-    xilinx = group.get(constants.GROUP_TRAIT + constants.XILINX_TRAIT)
-    if xilinx == "required":
-        return 2 * amounts.get(constants.RC_FPGA, 0)
-    return sum(amounts.values())
+    return len(quota.classes_of(group))
 
 
 def profile_size(profile: Any) -> int:
     """Return how many ARQs a stored profile stands for."""
-    return sum(map(group_size, json.loads(profile.profile_json)["groups"]))
+    return sum(map(group_size, _groups(profile)))
 
 
-@engine.use_case
+def _groups(profile: Any) -> list[dict[str, str]]:
+    groups: list[dict[str, str]] = json.loads(profile.profile_json)["groups"]
+    return groups
+
+
 def create(
-    context: RequestContext,
-    profile: Any,
-    uuids: Sequence[str],
-    project_id: str | None,
+    context: RequestContext, profile: str, project_id: str | None
 ) -> Sequence[Any]:
     """Insert the ARQs of a profile, all or none; returns their rows.
 
-    :param uuids: one for each ARQ, made before the first attempt: if a
-        commit succeeded and its answer was lost, they are there already
+    :param profile: uuid or name
+    :raises DeviceProfileNotFound: no such profile
+    :raises QuotaExceeded: the project has no room for them
     """
-    there = arq_db.find_by_uuids(context, uuids)
-    if there:
-        return there
-    groups = json.loads(profile.profile_json)["groups"]
-    group_ids = [
-        index
-        for index, group in enumerate(groups)
-        for _ in range(group_size(group))
+    limits = quota.limits_to_create(context, profile, project_id)
+    return _create(context, profile, project_id, [], limits)
+
+
+@engine.use_case
+def _create(
+    context: RequestContext,
+    name: str,
+    project_id: str | None,
+    uuids: list[str],
+    limits: quota.Limits | None,
+) -> Sequence[Any]:
+    """:param uuids: filled by the first attempt: if its commit succeeded and
+    the answer was lost, a repeated one finds its own rows
+    """
+    if uuids:
+        there = arq_db.find_by_uuids(context, uuids)
+        if there:
+            return there
+    profile = profile_db.get(context, name)
+    if profile is None:
+        raise exception.DeviceProfileNotFound(name=name)
+    parts = [
+        (index, resource_class)
+        for index, group in enumerate(_groups(profile))
+        for resource_class in quota.classes_of(group)
     ]
+    uuids[:] = [uuidutils.generate_uuid() for _ in parts]
     arq_db.create(
         context,
         [
@@ -545,8 +584,12 @@ def create(
                 "project_id": project_id,
                 "device_profile_id": profile.id,
                 "device_profile_group_id": group_id,
+                "resource_class": resource_class,
             }
-            for uuid, group_id in zip(uuids, group_ids, strict=True)
+            for uuid, (group_id, resource_class) in zip(
+                uuids, parts, strict=True
+            )
         ],
     )
+    quota.created(context, project_id, [name for _, name in parts], limits)
     return arq_db.find_by_uuids(context, uuids)

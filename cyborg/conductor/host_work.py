@@ -22,6 +22,7 @@ from cyborg.common import faults
 from cyborg.common import states
 from cyborg.conductor import bitstreams
 from cyborg.conductor import images
+from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -189,11 +190,11 @@ def _bind(context: RequestContext, work: Work) -> None:
 
 @engine.use_case
 def _store_bound(context: RequestContext, work: Work) -> None:
-    if not (
-        job_db.delete(context, work.job.uuid, work.job.owner)
-        and arq_db.move(
-            context, work.target.arq_id, State.BOUND, substate="Initial"
-        )
+    if not job_db.delete(context, work.job.uuid, work.job.owner):
+        raise Cancelled()
+    quota.move_one(context, work.target.arq_id, State.BOUND)
+    if not arq_db.move(
+        context, work.target.arq_id, State.BOUND, substate="Initial"
     ):
         raise Cancelled()
     _announce(context, work, Status.COMPLETED)
@@ -218,6 +219,7 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     """Give the ARQ up; its handle is free once the host is surely clean."""
     if not job_db.delete(context, work.job.uuid, work.job.owner):
         raise Cancelled()
+    quota.move_one(context, work.target.arq_id, State.BIND_FAILED)
     if not arq_db.move(
         context, work.target.arq_id, State.BIND_FAILED, substate="Failed"
     ):
@@ -314,6 +316,7 @@ def _give_up_cleaning(
     if not job_db.finish(context, work.job.uuid, work.job.owner, reason):
         raise Cancelled()
     if work.job.arq_id is not None:
+        quota.move_one(context, work.job.arq_id, State.UNBIND_FAILED)
         arq_db.move(
             context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
         )
@@ -549,4 +552,5 @@ def _store_owner(
     if not job_db.delete(context, work.job.uuid, work.job.owner):
         raise Cancelled()
     if owner is not None:
+        quota.give(context, work.target.arq_id, owner)
         arq_db.set_owner(context, work.target.arq_id, owner)

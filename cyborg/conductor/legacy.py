@@ -10,6 +10,7 @@ from oslo_utils import uuidutils
 
 from cyborg.common import exception
 from cyborg.common import states
+from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import engine
@@ -74,14 +75,16 @@ class Methods:
             if arq.obj_attr_is_set("uuid")
             else uuidutils.generate_uuid()
         )
+        project_id = arq.project_id or context.project_id
         _insert(
             context,
             {
                 "uuid": uuid,
-                "project_id": arq.project_id or context.project_id,
+                "project_id": project_id,
                 "device_profile_id": devprof_id,
                 "device_profile_group_id": arq.device_profile_group_id,
             },
+            quota.limits_to_add(project_id, [], 1),
         )
         row = arq_db.get(context, uuid)
         return arq_objects.ExtARQ(
@@ -133,9 +136,13 @@ class Methods:
 
 
 @engine.use_case
-def _insert(context: RequestContext, row: dict[str, Any]) -> None:
+def _insert(
+    context: RequestContext, row: dict[str, Any], limits: quota.Limits | None
+) -> None:
     if not arq_db.find_by_uuids(context, [row["uuid"]]):
         arq_db.create(context, [row])
+        # Which unit of its group it is, only a count of all can tell.
+        quota.created(context, row["project_id"], [""], limits)
 
 
 def _scope(context: RequestContext) -> str | None:

@@ -12,7 +12,6 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log as logging
 import oslo_messaging as messaging
-from oslo_utils import uuidutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import exception
@@ -25,11 +24,11 @@ from cyborg.conductor import inventory
 from cyborg.conductor import legacy
 from cyborg.conductor import profiles as profile_cases
 from cyborg.conductor import programming
+from cyborg.conductor import quota
 from cyborg.conductor import registration
 from cyborg.conductor import rpcapi
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
-from cyborg.db import device_profile as profile_db
 from cyborg.db import host as host_db
 from cyborg.db import inventory as inventory_db
 
@@ -158,16 +157,7 @@ class ConductorManager(legacy.Methods):
     def arqs_create(
         self, context: RequestContext, devprof_uuid: str, project_id: str
     ) -> list[Any]:
-        profile = profile_db.get(context, devprof_uuid)
-        if profile is None:
-            raise exception.DeviceProfileNotFound(name=devprof_uuid)
-        # Named before the first attempt, so that a repeated one knows its
-        # own rows.
-        uuids = [
-            uuidutils.generate_uuid()
-            for _ in range(binding.profile_size(profile))
-        ]
-        rows = binding.create(context, profile, uuids, project_id)
+        rows = binding.create(context, devprof_uuid, project_id)
         return [legacy.to_arq(row) for row in rows]
 
     @_endpoint
@@ -177,8 +167,14 @@ class ConductorManager(legacy.Methods):
         bindings: list[dict[str, Any]],
         scope: str | None,
     ) -> None:
+        limits = quota.limits_to_bind(
+            context, [values["uuid"] for values in bindings]
+        )
         outcome = binding.bind(
-            context, [binding.Binding(**values) for values in bindings], scope
+            context,
+            [binding.Binding(**values) for values in bindings],
+            scope,
+            limits,
         )
         faults.point("bind-committed")
         self._wake_for(outcome)

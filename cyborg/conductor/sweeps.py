@@ -7,6 +7,7 @@ twice, or beside the work itself, is harmless.
 from collections.abc import Sequence
 import dataclasses
 import datetime
+import time
 from typing import Any
 
 from oslo_config import cfg
@@ -18,6 +19,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor import binding
+from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -35,6 +37,8 @@ State = states.ARQState
 
 # Most records one round of each repair looks at.
 BATCH = 100
+# Seconds between two counts of what projects use.
+_RECOUNT_INTERVAL = 86400
 
 
 @dataclasses.dataclass
@@ -43,6 +47,7 @@ class Sweeper:
 
     _marker: str = ""
     _owners_known: bool = False
+    _recounted_at: float | None = None
 
     def run(self, context: RequestContext) -> None:
         """One round of all repairs; an error in one spares the others."""
@@ -52,6 +57,7 @@ class Sweeper:
             delete_never_bound,
             self.find_owners,
             self.look_for_servers,
+            self.recount_quotas,
         ):
             try:
                 repair(context)
@@ -74,6 +80,28 @@ class Sweeper:
                 context, nova.find_owner, BATCH
             )
             self._owners_known = not (outcome.failed or outcome.more)
+            if outcome.migrated:
+                self._recounted_at = None
+
+    def recount_quotas(self, context: RequestContext) -> None:
+        """Once a day, and at first: do the usages say what there is?"""
+        now = time.monotonic()
+        if not quota.is_on() or (
+            self._recounted_at is not None
+            and now - self._recounted_at < _RECOUNT_INTERVAL
+        ):
+            return
+        for (project, resource), (before, after) in quota.recount(
+            context
+        ).items():
+            LOG.warning(
+                "Project %s: %s was counted as %s (in use, reserved), is %s",
+                project,
+                resource,
+                before,
+                after,
+            )
+        self._recounted_at = now
 
     def look_for_servers(self, context: RequestContext) -> None:
         """Look at the next instances that have ARQs."""
@@ -111,6 +139,7 @@ def fail_stuck_bind(context: RequestContext, row: Any) -> None:
     ):
         return
     LOG.warning("ARQ %s was left in state BindStarted; it fails", row.uuid)
+    quota.move_one(context, row.id, State.BIND_FAILED)
     arq_db.move(context, row.id, State.BIND_FAILED, substate="Failed")
     if row.attach_handle_id is not None:
         job_db.create(

@@ -310,6 +310,9 @@ class ARQ(Base):
     substate: orm.Mapped[str] = orm.mapped_column(
         sa.String(32), default="Initial"
     )
+    # What it counts as in quotas; "" = as nothing: another ARQ of its group
+    # stands for the unit. NULL = an earlier release made it.
+    resource_class: orm.Mapped[str | None]
 
 
 class BoundInstance(Base):
