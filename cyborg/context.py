@@ -1,26 +1,28 @@
 """Who asks: the identity that travels with a request."""
 
+import threading
 from typing import Any
+from typing import TYPE_CHECKING
 
 from oslo_context import context as oslo_context
-from oslo_db.sqlalchemy import enginefacade
-import sqlalchemy as sa
 
 from cyborg.common import policy
 
+if TYPE_CHECKING:
+    # Agents have a context and no database.
+    import sqlalchemy as sa
 
-@enginefacade.transaction_context_provider
+
 class RequestContext(oslo_context.RequestContext):
     """A caller, and what the caller's tokens prove.
 
     :ivar is_service_request: a valid service token came with the request,
         so another OpenStack service acts for the user.
+    :ivar transaction: what :mod:`cyborg.db.engine` has open for the caller in
+        this thread
     """
 
     FROM_DICT_EXTRA_KEYS = ["is_service_request"]
-
-    # Set by enginefacade while a transaction of this context is open.
-    connection: sa.Connection
 
     def __init__(
         self, *, is_service_request: bool = False, **kwargs: Any
@@ -31,6 +33,13 @@ class RequestContext(oslo_context.RequestContext):
         self.is_admin = kwargs.get("is_admin") or any(
             role.lower() == "admin" for role in self.roles
         )
+        self.transaction = threading.local()
+
+    @property
+    def connection(self) -> "sa.Connection":
+        """The connection of the transaction that is open."""
+        connection: sa.Connection = self.transaction.connection
+        return connection
 
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()

@@ -102,7 +102,11 @@ def configure(**overrides: Any) -> None:
             )
         _started = True
         _manager.configure(
-            sqlite_fk=True, mysql_sql_mode="TRADITIONAL", **overrides
+            sqlite_fk=True,
+            mysql_sql_mode="TRADITIONAL",
+            # It is for greenlets; a thread would lose its turn.
+            thread_checkin=False,
+            **overrides,
         )
         _manager.append_on_engine_create(_on_engine_created)
 
@@ -124,32 +128,46 @@ def reset() -> None:
 
 
 def get_engine() -> sa.Engine:
-    """Return the writer engine, for schema work."""
+    """Return the engine, for schema work."""
     _start()
     return _manager.writer.get_engine()
 
 
-def _bound_connection(context: Context) -> sa.Connection | None:
+def _is_open(context: Context) -> bool:
+    return hasattr(context.transaction, "connection")
+
+
+@contextlib.contextmanager
+def _opened(
+    context: Context, connection: sa.Connection, writing: bool
+) -> Iterator[sa.Connection]:
+    context.transaction.connection = connection
+    context.transaction.writing = writing
     try:
-        return context.connection
-    except Exception:
-        # enginefacade raises unless a transaction of this context is open.
-        return None
+        yield connection
+    finally:
+        del context.transaction.connection
+
+
+# enginefacade makes the engine but not the transactions: to begin one it takes
+# as much CPU as one more statement.
 
 
 @contextlib.contextmanager
 def reading(context: Context) -> Iterator[sa.Connection]:
     """Provide a connection for reads; joins an open transaction."""
-    _start()
+    if _is_open(context):
+        yield context.connection
+        return
     outer = getattr(_begin, "writing", False)
-    if _bound_connection(context) is None:
-        # A transaction of its own, perhaps while this thread writes in
-        # another: it must not wait for that one's lock.
-        _begin.writing = False
+    # A transaction of its own, perhaps while this thread writes in another:
+    # it must not wait for that one's lock.
+    _begin.writing = False
     try:
-        with _manager.reader.allow_async.connection.using(
-            context
-        ) as connection:
+        with (
+            get_engine().connect() as connection,
+            _opened(context, connection, writing=False),
+        ):
             yield connection
     finally:
         _begin.writing = outer
@@ -160,12 +178,21 @@ def writing(context: Context) -> Iterator[sa.Connection]:
     """Provide a connection for writes; joins an open transaction.
 
     The outermost ``writing`` commits when it is left, or rolls back on error.
+
+    :raises TypeError: the open transaction is one for reads
     """
-    _start()
+    if _is_open(context):
+        if not context.transaction.writing:
+            raise TypeError("a transaction for reads cannot write")
+        yield context.connection
+        return
     outer = getattr(_begin, "writing", False)
     _begin.writing = True
     try:
-        with _manager.writer.connection.using(context) as connection:
+        with (
+            get_engine().begin() as connection,
+            _opened(context, connection, writing=True),
+        ):
             yield connection
     finally:
         _begin.writing = outer
@@ -233,7 +260,7 @@ def use_case(
 
     @functools.wraps(function)
     def wrapper(context: Context, *args: P.args, **kwargs: P.kwargs) -> T:
-        if _bound_connection(context) is not None:
+        if _is_open(context):
             # Inside another use case only that one can begin anew.
             return function(context, *args, **kwargs)
         return repeated(context, *args, **kwargs)

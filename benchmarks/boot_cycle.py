@@ -1,0 +1,275 @@
+"""What it costs Nova to get an accelerator and to give it back.
+
+One cycle is what Nova does for a server: POST (create), PATCH (bind), GET
+(read by instance), DELETE (by instance). It runs through a real cyborg-api,
+a real conductor, RabbitMQ and MariaDB, beside other ARQs that are bound. The
+floor, measured in turns with it, is :mod:`benchmarks.floor`.
+
+CPU is that of API and conductor, user and system, for one cycle; without
+that of the client, the broker and the database, which other programs share.
+
+    python -m benchmarks.boot_cycle --others 0,10000,100000
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from benchmarks import common
+from benchmarks import floor
+from benchmarks import records
+from cyborg.tests.fixtures import process
+
+MODES = ("rpc", "local")
+STEPS = ("POST", "PATCH", "GET", "DELETE")
+PATH = "/accelerator/v2/accelerator_requests"
+HOST = "measured-host"
+CARDS = 64
+# Servers of a client, so that each lives until Nova was told of it.
+ALIVE = 8
+
+
+class Target:
+    """An API and its conductor, and what a cycle asks of them."""
+
+    def __init__(
+        self,
+        api: process.Process,
+        conductor: process.Process,
+        port: int,
+        providers: Sequence[str],
+    ) -> None:
+        self._port = port
+        self._providers = providers
+        self._processes = (api, conductor)
+        self.timing = common.Timing()
+
+    @property
+    def pids(self) -> list[int]:
+        return [each.pid for each in self._processes]
+
+    def start(self) -> None:
+        for each in reversed(self._processes):
+            each.start()
+
+    def stop(self) -> None:
+        for each in self._processes:
+            each.terminate()
+
+    def run(self, cycles: int, clients: int) -> common.Timing:
+        """Run cycles, shared out among clients; return what they took."""
+
+        def work(number: int, timing: common.Timing) -> None:
+            client = common.Client(self._port)
+            alive: list[str] = []
+            for turn in range(cycles // clients):
+                provider = self._providers[
+                    (number + turn * clients) % len(self._providers)
+                ]
+                alive.append(self._boot(client, provider, timing))
+                if len(alive) > ALIVE:
+                    self._delete(client, alive.pop(0), timing)
+            while alive:
+                self._delete(client, alive.pop(), timing)
+
+        return common.load(work, clients, self.pids)
+
+    def _boot(
+        self, client: common.Client, provider: str, timing: common.Timing
+    ) -> str:
+        """Create, bind and read an ARQ; return its instance."""
+        instance = records.new_uuid()
+        with timing.step("POST"):
+            made = client.call(
+                "POST", PATH, {"device_profile_name": records.PROFILE}
+            )
+        body = floor.binding_body(
+            made["arqs"][0]["uuid"], HOST, provider, instance
+        )
+        with timing.step("PATCH"):
+            client.call("PATCH", PATH, body)
+        with timing.step("GET"):
+            read = client.call("GET", PATH + floor.query(instance=instance))
+        assert [arq["state"] for arq in read["arqs"]] == ["Bound"], read
+        return instance
+
+    def _delete(
+        self, client: common.Client, instance: str, timing: common.Timing
+    ) -> None:
+        with timing.step("DELETE"):
+            client.call("DELETE", PATH + floor.query(instance=instance))
+
+
+def targets(
+    site: common.Site, mode: str, providers: Sequence[str]
+) -> tuple[Target, Target]:
+    """Return Cyborg and its floor, started."""
+    # A name of its own each time: both modes write a file by it.
+    host = f"{mode}-control"
+    cyborg = Target(
+        site.api(f"{mode}-api", {"conductor": {"mode": mode}}),
+        site.conductor(host),
+        site.port,
+        providers,
+    )
+    port = process.free_port()
+    conductor = site.program(
+        "floor",
+        "conductor",
+        site.database_url,
+        site.transport_url,
+        site._peers["nova"],
+        ready=lambda: floor.READY in conductor.log,
+    )
+    api = site.program(
+        "floor",
+        "api",
+        mode,
+        str(port),
+        site.database_url,
+        site.transport_url,
+        ready=lambda: process.answers(f"http://127.0.0.1:{port}"),
+    )
+    least = Target(api, conductor, port, providers)
+    for each in (cyborg, least):
+        each.start()
+    return cyborg, least
+
+
+def compare(
+    pair: tuple[Target, Target], cycles: int, clients: int, rounds: int
+) -> list[common.Timing]:
+    """Run both in turns, so that what else the machine does hits both."""
+    totals = [common.Timing(), common.Timing()]
+    for _ in range(rounds):
+        for target, total in zip(pair, totals, strict=True):
+            total.join(target.run(cycles, clients))
+    return totals
+
+
+def figures(
+    label: str, clients: int, timings: Sequence[common.Timing]
+) -> list[common.Figure]:
+    """Return the figures of one comparison."""
+    value, least = timings
+    made = []
+    if clients == 1:
+        made = [
+            common.Figure(
+                f"{label} {step}, p50", value.p50(step), "ms", least.p50(step)
+            )
+            for step in STEPS
+        ]
+
+    def rate(timing: common.Timing) -> float:
+        return timing.count("GET") / timing.wall
+
+    def work(timing: common.Timing) -> float:
+        return timing.cpu / timing.count("GET") * 1000
+
+    return [
+        *made,
+        common.Figure(f"{label} cycle, p50", cycle(value), "ms", cycle(least)),
+        common.Figure(
+            f"{label} cycles", rate(value), "per s", rate(least), lower=False
+        ),
+        common.Figure(
+            f"{label} CPU of a cycle", work(value), "ms", work(least)
+        ),
+    ]
+
+
+def cycle(timing: common.Timing) -> float:
+    """Return the milliseconds of a whole cycle."""
+    return sum(timing.p50(step) for step in STEPS)
+
+
+def growth(
+    mode: str, by_size: dict[int, list[common.Timing]]
+) -> list[common.Figure]:
+    """Compare the largest table with the smallest.
+
+    Each as a multiple of its own floor's whole cycle at that time, so that a
+    machine that was busier meanwhile does not count as growth.
+    """
+    smallest, largest = min(by_size), max(by_size)
+    if smallest == largest:
+        return []
+
+    def relative(others: int, step: str) -> float:
+        value, least = by_size[others]
+        return value.p50(step) / cycle(least)
+
+    return [
+        common.Figure(
+            f"{mode}, {largest} others beside {smallest}: {step}",
+            relative(largest, step),
+            "floor cycles",
+            relative(smallest, step),
+        )
+        for step in STEPS
+    ]
+
+
+def measure(arguments: argparse.Namespace) -> list[common.Figure]:
+    """Run everything and return the figures."""
+    made: list[common.Figure] = []
+    with common.site() as site:
+        with site.engine.begin() as connection:
+            profile = records.add_profile(connection)
+            cards = records.add_cards(connection, [HOST], CARDS)
+        providers = [card[1] for card in cards]
+        pairs = (
+            {mode: targets(site, mode, providers) for mode in arguments.modes}
+            if len(arguments.modes) == 1
+            else None
+        )
+        by_size: dict[str, dict[int, list[common.Timing]]] = {}
+        there = 0
+        for others in sorted(arguments.others):
+            common.say(f"{others} other ARQs")
+            with site.engine.begin() as connection:
+                records.add_bound(connection, profile, others - there, there)
+            there = others
+            for mode in arguments.modes:
+                pair = pairs[mode] if pairs else targets(site, mode, providers)
+                compare(pair, 40, 1, 1)
+                for clients in arguments.clients:
+                    timings = compare(
+                        pair, arguments.cycles, clients, arguments.rounds
+                    )
+                    if clients == 1:
+                        by_size.setdefault(mode, {})[others] = timings
+                    label = f"{mode}, {others} others, {clients} at once:"
+                    made += figures(label, clients, timings)
+                if not pairs:
+                    for target in pair:
+                        target.stop()
+        for mode, timings_of in by_size.items():
+            made += growth(mode, timings_of)
+        left = site.scalar(
+            "SELECT COUNT(*) FROM extended_accelerator_requests"
+        )
+        assert left == there, f"{left - there} ARQs leaked"
+    return made
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def main() -> None:
+    """Print what a boot cycle costs."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--others", type=_numbers, default=[0, 10000, 100000])
+    parser.add_argument("--clients", type=_numbers, default=[1, 8])
+    parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--modes", type=lambda text: text.split(","), default=list(MODES)
+    )
+    arguments = parser.parse_args()
+    common.run(lambda: common.publish(measure(arguments), arguments.json))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+"""The least code that does what Cyborg does for a boot cycle.
+
+The same HTTP requests by the same libraries, the same RPC calls, the same
+statements in the same transactions, and the same event for Nova. What is left
+out: authentication, policy, validation, versions, objects, retries, logs.
+
+    python -m benchmarks.floor api rpc|local PORT DATABASE TRANSPORT NOVA
+    python -m benchmarks.floor conductor DATABASE TRANSPORT NOVA
+"""
+
+import datetime
+import functools
+import json
+import signal
+import sys
+import threading
+import time
+from typing import Any
+import urllib.parse
+import uuid
+
+from cheroot import wsgi
+from oslo_config import cfg
+from oslo_service import backend
+
+# What is imported below would choose another one.
+backend.init_backend(backend.BackendType.THREADING)
+
+import oslo_messaging as messaging  # noqa: E402
+from oslo_utils import timeutils  # noqa: E402
+import pecan  # noqa: E402
+import requests  # noqa: E402
+import sqlalchemy as sa  # noqa: E402
+
+from cyborg.api import pecan_cache  # noqa: E402
+from cyborg.db import models  # noqa: E402
+
+CONF = cfg.CONF
+TOPIC = "floor"
+READY = "floor is ready"
+THREADS = 10
+# As long as Cyborg lets events wait for others.
+GATHER = 0.1
+
+ARQS = models.ARQ.__table__
+BOUND = models.BoundInstance.__table__
+DEPLOYABLES = models.Deployable.__table__
+DEVICES = models.Device.__table__
+HANDLES = models.AttachHandle.__table__
+HOSTS = models.Host.__table__
+OUTBOX = models.Notification.__table__
+PROFILES = models.DeviceProfile.__table__
+
+SHOWN = (
+    sa.select(
+        ARQS,
+        PROFILES.c.name.label("device_profile_name"),
+        HANDLES.c.uuid.label("attach_handle_uuid"),
+        HANDLES.c.attach_type.label("attach_handle_type"),
+        HANDLES.c.attach_info.label("attach_handle_info"),
+    )
+    .select_from(
+        ARQS.join(
+            PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+        ).outerjoin(HANDLES, HANDLES.c.id == ARQS.c.attach_handle_id)
+    )
+    .order_by(ARQS.c.id)
+)
+NOT_SHOWN = ("id", "device_profile_id", "attach_handle_id", "substate")
+
+
+def show(row: Any) -> dict[str, Any]:
+    """Return a row as a document."""
+    shown = {
+        name: value
+        for name, value in row._mapping.items()
+        if name not in NOT_SHOWN
+    }
+    shown["created_at"] = row.created_at.isoformat()
+    shown["updated_at"] = row.updated_at and row.updated_at.isoformat()
+    shown["attach_handle_info"] = json.loads(row.attach_handle_info or "{}")
+    shown["links"] = [{"href": f"/v2/{row.uuid}", "rel": "self"}]
+    return shown
+
+
+class UseCases:
+    """Each is one transaction; the methods are RPC endpoints, too."""
+
+    def __init__(self, engine: sa.Engine, wake: Any) -> None:
+        self._engine = engine
+        self._wake = wake
+
+    def create(
+        self, context: Any, profile: str, project: str
+    ) -> list[dict[str, Any]]:
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                sa.select(PROFILES)
+                .where(
+                    sa.or_(
+                        PROFILES.c.uuid.in_([profile]),
+                        PROFILES.c.name.in_([profile]),
+                    )
+                )
+                .order_by(PROFILES.c.id)
+            ).one()
+            made = str(uuid.uuid4())
+            connection.execute(
+                sa.insert(ARQS),
+                [
+                    {
+                        "uuid": made,
+                        "project_id": project,
+                        "device_profile_id": row.id,
+                        "device_profile_group_id": 0,
+                    }
+                ],
+            )
+            rows = connection.execute(
+                SHOWN.where(ARQS.c.uuid.in_([made]))
+            ).all()
+        return [show(row) for row in rows]
+
+    def bind(self, context: Any, binding: dict[str, str]) -> None:
+        instance = binding["instance_uuid"]
+        with self._engine.begin() as connection:
+            arq = connection.execute(
+                sa.select(ARQS, PROFILES.c.profile_json)
+                .join_from(
+                    ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+                )
+                .where(
+                    sa.or_(
+                        ARQS.c.uuid.in_([binding["uuid"]]),
+                        ARQS.c.instance_uuid.in_([instance]),
+                    )
+                )
+                .order_by(ARQS.c.id)
+            ).one()
+            deployable = connection.execute(
+                sa.select(
+                    DEPLOYABLES.c.id,
+                    DEPLOYABLES.c.uuid,
+                    DEPLOYABLES.c.rp_uuid,
+                    DEPLOYABLES.c.missing_since,
+                    DEVICES.c.type,
+                    DEVICES.c.hostname,
+                    DEVICES.c.missing_since.label("device_missing_since"),
+                    HOSTS.c.rpc_host,
+                    HOSTS.c.forced_down,
+                    HOSTS.c.last_seen_at,
+                )
+                .select_from(
+                    DEPLOYABLES.join(
+                        DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id
+                    ).outerjoin(HOSTS, HOSTS.c.hostname == DEVICES.c.hostname)
+                )
+                .where(DEPLOYABLES.c.rp_uuid.in_([binding["device_rp_uuid"]]))
+                .order_by(DEPLOYABLES.c.id)
+            ).one()
+            connection.execute(sa.insert(BOUND), [{"instance_uuid": instance}])
+            connection.execute(
+                sa.select(ARQS)
+                .where(ARQS.c.id.in_([arq.id]))
+                .order_by(ARQS.c.id)
+                .with_for_update()
+            ).all()
+            handle = connection.execute(
+                sa.select(
+                    HANDLES.c.id,
+                    HANDLES.c.deployable_id,
+                    HANDLES.c.attach_type,
+                )
+                .where(
+                    HANDLES.c.deployable_id.in_([deployable.id]),
+                    HANDLES.c.in_use == sa.false(),
+                    HANDLES.c.missing_since.is_(None),
+                )
+                .order_by(HANDLES.c.id)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            ).one()
+            connection.execute(
+                sa.update(HANDLES)
+                .where(
+                    HANDLES.c.id.in_([handle.id]),
+                    HANDLES.c.in_use == sa.false(),
+                )
+                .values(in_use=True)
+            )
+            connection.execute(
+                sa.update(ARQS)
+                .where(ARQS.c.id == arq.id)
+                .values(
+                    state="Bound",
+                    hostname=binding["hostname"],
+                    device_rp_uuid=binding["device_rp_uuid"],
+                    instance_uuid=instance,
+                    project_id=arq.project_id,
+                    attach_handle_id=handle.id,
+                    deployable_id=deployable.id,
+                    substate="Initial",
+                )
+            )
+            connection.execute(
+                sa.insert(OUTBOX),
+                [
+                    {
+                        "instance_uuid": instance,
+                        "arq_uuid": arq.uuid,
+                        "status": "completed",
+                        "next_attempt_at": timeutils.utcnow(),
+                        "attempts": 0,
+                    }
+                ],
+            )
+        self._wake()
+
+    def delete(self, context: Any, instance: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.delete(BOUND).where(BOUND.c.instance_uuid.in_([instance]))
+            )
+            rows = connection.execute(
+                sa.select(ARQS)
+                .where(ARQS.c.instance_uuid == instance)
+                .order_by(ARQS.c.id)
+                .with_for_update()
+            ).all()
+            connection.execute(
+                sa.update(HANDLES)
+                .where(
+                    HANDLES.c.id.in_([row.attach_handle_id for row in rows]),
+                    HANDLES.c.attach_type.not_in(["MDEV"]),
+                )
+                .values(in_use=False)
+            )
+            connection.execute(
+                sa.delete(OUTBOX).where(
+                    OUTBOX.c.arq_uuid.in_([row.uuid for row in rows])
+                )
+            )
+            connection.execute(
+                sa.delete(ARQS).where(ARQS.c.id.in_([row.id for row in rows]))
+            )
+
+    def wake(self, context: Any) -> None:
+        self._wake()
+
+
+class Outbox:
+    """Tells Nova what there is to tell."""
+
+    def __init__(self, engine: sa.Engine, nova: str) -> None:
+        self._engine = engine
+        self._url = f"{nova}/os-server-external-events"
+        self._session = requests.Session()
+        self.woken = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self.woken.wait()
+            time.sleep(GATHER)
+            self.woken.clear()
+            self._send()
+
+    def _send(self) -> None:
+        now = timeutils.utcnow()
+        binding = sa.exists().where(
+            ARQS.c.instance_uuid == OUTBOX.c.instance_uuid,
+            ARQS.c.state == "BindStarted",
+        )
+        with self._engine.begin() as connection:
+            instances = (
+                connection.execute(
+                    sa.select(OUTBOX.c.instance_uuid)
+                    .where(OUTBOX.c.next_attempt_at <= now, ~binding)
+                    .group_by(OUTBOX.c.instance_uuid)
+                    .order_by(sa.func.min(OUTBOX.c.id))
+                    .limit(100)
+                )
+                .scalars()
+                .all()
+            )
+            if not instances:
+                return
+            rows = connection.execute(
+                sa.select(OUTBOX)
+                .where(
+                    OUTBOX.c.instance_uuid.in_(instances),
+                    OUTBOX.c.next_attempt_at <= now,
+                )
+                .order_by(OUTBOX.c.id)
+                .with_for_update(skip_locked=True)
+            ).all()
+            ids = [row.id for row in rows]
+            if not ids:
+                return
+            connection.execute(
+                sa.update(OUTBOX)
+                .where(OUTBOX.c.id.in_(ids))
+                .values(next_attempt_at=now + datetime.timedelta(seconds=60))
+            )
+        events = [
+            {
+                "name": "accelerator-request-bound",
+                "server_uuid": row.instance_uuid,
+                "tag": row.arq_uuid,
+                "status": row.status,
+            }
+            for row in rows
+        ]
+        self._session.post(self._url, json={"events": events})
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.id.in_(ids)))
+
+
+class Remote:
+    """The use cases, called over the message bus."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(self._client.call, method=name)
+
+
+class Controller:
+    """The four requests, by Pecan."""
+
+    def __init__(self, engine: sa.Engine, conductor: Any) -> None:
+        self._engine = engine
+        self._conductor = conductor
+
+    @pecan.expose()
+    def _route(self, args: list[str], request: Any) -> tuple[Any, list[str]]:
+        return getattr(self, request.method.lower()), []
+
+    @pecan.expose(content_type="application/json")
+    def post(self, request: Any, response: Any, **body: Any) -> str:
+        name = request.json["device_profile_name"]
+        with self._engine.connect() as connection:
+            profile = connection.execute(
+                sa.select(PROFILES)
+                .where(PROFILES.c.name.in_([name]))
+                .order_by(PROFILES.c.id)
+            ).one()
+        rows = self._conductor.create(
+            {}, profile=profile.uuid, project="project"
+        )
+        response.status = 201
+        return json.dumps({"arqs": rows})
+
+    @pecan.expose(content_type="application/json")
+    def patch(self, request: Any, response: Any, **body: Any) -> str:
+        ((uuid_, changes),) = request.json.items()
+        values = {change["path"][1:]: change["value"] for change in changes}
+        self._conductor.bind({}, binding={"uuid": uuid_, **values})
+        response.status = 202
+        return ""
+
+    @pecan.expose(content_type="application/json")
+    def get(self, request: Any, response: Any, instance: str) -> str:
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                SHOWN.where(ARQS.c.instance_uuid.in_([instance]))
+            ).all()
+        return json.dumps({"arqs": [show(row) for row in rows]})
+
+    @pecan.expose(content_type="application/json")
+    def delete(self, request: Any, response: Any, instance: str) -> str:
+        self._conductor.delete({}, instance=instance)
+        response.status = 204
+        return ""
+
+
+def make_engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, pool_size=50)
+
+    @sa.event.listens_for(engine, "connect")
+    def read_committed(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+            )
+
+    return engine
+
+
+def transport(url: str) -> Any:
+    CONF([], project="floor", default_config_files=[])
+    return messaging.get_rpc_transport(CONF, url)
+
+
+def serve_api(mode: str, port: str, database: str, bus: str) -> None:
+    engine = make_engine(database)
+    client = messaging.get_rpc_client(
+        transport(bus), messaging.Target(topic=TOPIC)
+    )
+    conductor: Any = Remote(client)
+    if mode == "local":
+        conductor = UseCases(engine, lambda: client.cast({}, "wake"))
+    pecan_cache.install()
+    application = pecan.core.ExplicitPecan(
+        Controller(engine, conductor),
+        guess_content_type_from_ext=False,
+        force_canonical=False,
+    )
+    server = wsgi.Server(
+        ("127.0.0.1", int(port)), application, numthreads=THREADS
+    )
+    server.start()
+
+
+def serve_conductor(database: str, bus: str, nova: str) -> None:
+    engine = make_engine(database)
+    outbox = Outbox(engine, nova)
+    server = messaging.get_rpc_server(
+        transport(bus),
+        messaging.Target(topic=TOPIC, server="floor"),
+        [UseCases(engine, outbox.woken.set)],
+        executor="threading",
+        access_policy=messaging.DefaultRPCAccessPolicy,
+    )
+    server.start()
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
+    signal.pause()
+
+
+def binding_body(
+    arq: str, host: str, provider: str, instance: str
+) -> dict[str, Any]:
+    """Return the body of a PATCH, for the floor and for Cyborg."""
+    values = {
+        "hostname": host,
+        "device_rp_uuid": provider,
+        "instance_uuid": instance,
+    }
+    return {
+        arq: [
+            {"op": "add", "path": f"/{name}", "value": value}
+            for name, value in values.items()
+        ]
+    }
+
+
+def query(**arguments: str) -> str:
+    return "?" + urllib.parse.urlencode(arguments)
+
+
+if __name__ == "__main__":
+    role, *arguments = sys.argv[1:]
+    {"api": serve_api, "conductor": serve_conductor}[role](*arguments)
