@@ -1,5 +1,7 @@
 """The background work of a conductor process."""
 
+from collections.abc import Iterable
+import enum
 from typing import Any
 
 from oslo_config import cfg
@@ -19,6 +21,17 @@ LOG = logging.getLogger(__name__)
 
 # Seconds between two looks for work that other processes left.
 _POLL = 5.0
+# Seconds that events wait for others to share a POST with. Nova does not wait
+# for them yet: it looks at the requests itself when it has a host.
+_GATHER = 0.1
+
+
+class Work(enum.StrEnum):
+    """What there may be to do."""
+
+    EVENTS = enum.auto()
+    JOBS = enum.auto()
+    PROVIDERS = enum.auto()
 
 
 class Background:
@@ -29,15 +42,24 @@ class Background:
     """
 
     def __init__(self, agent: Any) -> None:
+        # What another conductor leaves is due when its lease has ended.
+        poll = min(_POLL, CONF.conductor.job_lease)
         self._sweeper = sweeps.Sweeper()
         self._jobs = jobs.JobRunner(agent, self._on_job_done)
-        self._outbox = worker.Worker("outbox", self._send_events, _POLL)
+        self._outbox = worker.Worker(
+            "outbox", self._send_events, poll, _GATHER
+        )
         self._placement = worker.Worker(
-            "placement", self._sync_placement, _POLL
+            "placement", self._sync_placement, poll
         )
         self._periodic = worker.Worker(
             "repair", self._repair, CONF.periodic_interval
         )
+        self._workers = {
+            Work.EVENTS: self._outbox,
+            Work.JOBS: self._jobs,
+            Work.PROVIDERS: self._placement,
+        }
 
     def start(self) -> None:
         conductor_db.seen(get_admin_context(), CONF.host, rpcapi.VERSION)
@@ -45,11 +67,10 @@ class Background:
         for part in (self._outbox, self._placement, self._periodic):
             part.start()
 
-    def wake(self) -> None:
-        """Look for work now."""
-        self._outbox.wake()
-        self._jobs.wake()
-        self._placement.wake()
+    def wake(self, works: Iterable[Work]) -> None:
+        """Look for these works now."""
+        for work in works:
+            self._workers[work].wake()
 
     def stop(self) -> None:
         self._jobs.stop()

@@ -35,6 +35,8 @@ from cyborg.db import inventory as inventory_db
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
+Work = background.Work
+
 _STATS_SHAPE = {"device_name": "", "device_number": "", "properties": {}}
 
 
@@ -51,7 +53,9 @@ class ConductorManager(legacy.Methods):
     target = messaging.Target(version=rpcapi.VERSION)
 
     def __init__(
-        self, agent: Any = None, notify: Callable[[], None] | None = None
+        self,
+        agent: Any = None,
+        notify: Callable[[list[str]], None] | None = None,
     ) -> None:
         """:param agent: how agents are called; RPC if not given
         :param notify: tells conductors that work in the background that
@@ -75,15 +79,26 @@ class ConductorManager(legacy.Methods):
         if self._background is not None:
             self._background.stop()
 
-    def _wake(self) -> None:
+    def _wake(self, *works: background.Work) -> None:
         if self._background is not None:
-            self._background.wake()
+            self._background.wake(works)
         elif self._notify is not None:
-            self._notify()
+            self._notify([str(work) for work in works])
 
-    def wake(self, context: RequestContext) -> None:
-        """A cast: another process left work in the database."""
-        self._wake()
+    def wake(
+        self, context: RequestContext, works: list[str] | None = None
+    ) -> None:
+        """A cast: another process left work in the database.
+
+        :param works: values of :class:`background.Work`; None = any
+        """
+        self._wake(
+            *(
+                work
+                for work in background.Work
+                if works is None or work in works
+            )
+        )
 
     # -- agents
 
@@ -129,7 +144,7 @@ class ConductorManager(legacy.Methods):
             drivers,
         ):
             faults.point("report-stored")
-            self._wake()
+            self._wake(Work.PROVIDERS)
 
     # -- device profiles
 
@@ -158,6 +173,7 @@ class ConductorManager(legacy.Methods):
         self, context: RequestContext, devprof_uuid: str, project_id: str
     ) -> list[Any]:
         rows = binding.create(context, devprof_uuid, project_id)
+        faults.point("create-committed")
         return [legacy.to_arq(row) for row in rows]
 
     @_endpoint
@@ -183,7 +199,9 @@ class ConductorManager(legacy.Methods):
     def arqs_unbind(
         self, context: RequestContext, uuids: list[str], scope: str | None
     ) -> None:
-        self._wake_for(binding.unbind(context, uuids, scope))
+        outcome = binding.unbind(context, uuids, scope)
+        faults.point("unbind-committed")
+        self._wake_for(outcome)
 
     @_endpoint
     def arqs_delete(
@@ -194,13 +212,19 @@ class ConductorManager(legacy.Methods):
         scope: str | None = None,
     ) -> None:
         outcome, missing = binding.delete(context, uuids, instance, scope)
+        faults.point("delete-committed")
         self._wake_for(outcome)
         if missing:
             raise exception.ARQNotFound(uuids=", ".join(missing))
 
     def _wake_for(self, outcome: binding.Outcome) -> None:
-        if outcome.jobs or outcome.events:
-            self._wake()
+        works = []
+        if outcome.events:
+            works.append(Work.EVENTS)
+        if outcome.jobs:
+            works.append(Work.JOBS)
+        if works:
+            self._wake(*works)
 
     # -- devices and deployables
 
@@ -219,7 +243,7 @@ class ConductorManager(legacy.Methods):
         self, context: RequestContext, uuid: str, image: str
     ) -> None:
         programming.update_firmware(context, uuid, image)
-        self._wake()
+        self._wake(Work.JOBS)
 
     @_endpoint
     def device_get_stats(
@@ -246,7 +270,7 @@ class ConductorManager(legacy.Methods):
         self, context: RequestContext, uuid: str, image: str, wait: bool
     ) -> None:
         job = programming.program(context, uuid, image)
-        self._wake()
+        self._wake(Work.JOBS)
         if wait:
             programming.wait(context, uuid, job)
 
@@ -263,7 +287,7 @@ class ConductorManager(legacy.Methods):
         created = attribute_cases.create(
             context, deployable_uuid, attributes, unique_keys
         )
-        self._wake()
+        self._wake(Work.PROVIDERS)
         return created
 
     @_endpoint
@@ -271,7 +295,7 @@ class ConductorManager(legacy.Methods):
         self, context: RequestContext, uuid: str, value: str
     ) -> None:
         attribute_cases.update(context, uuid, value)
-        self._wake()
+        self._wake(Work.PROVIDERS)
 
     @_endpoint
     def attributes_delete(
@@ -281,7 +305,7 @@ class ConductorManager(legacy.Methods):
         deployable_uuid: str | None = None,
     ) -> None:
         attribute_cases.delete(context, uuids, deployable_uuid)
-        self._wake()
+        self._wake(Work.PROVIDERS)
 
     # -- services
 
@@ -296,4 +320,4 @@ class ConductorManager(legacy.Methods):
         self, context: RequestContext, hostname: str | None = None
     ) -> None:
         host_db.mark_for_check(context, hostname)
-        self._wake()
+        self._wake(Work.PROVIDERS)

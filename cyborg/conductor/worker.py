@@ -13,14 +13,21 @@ class Worker:
 
     :param work: does some work; returns whether there is more right now
     :param interval: seconds after which it looks without being woken
+    :param gather: seconds from being woken until it works, so that what
+        comes together is done together
     """
 
     def __init__(
-        self, name: str, work: Callable[[], bool], interval: float
+        self,
+        name: str,
+        work: Callable[[], bool],
+        interval: float,
+        gather: float = 0.0,
     ) -> None:
         self._name = name
         self._work = work
         self._interval = interval
+        self._gather = gather
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -50,5 +57,5 @@ class Worker:
                 # The next round finds the same work: it is in the database.
                 LOG.exception("%s failed and will go on", self._name)
                 more = False
-            if not more:
-                self._woken.wait(self._interval)
+            if not more and self._woken.wait(self._interval):
+                self._ended.wait(self._gather)

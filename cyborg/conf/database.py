@@ -16,7 +16,6 @@ OPTS: list[cfg.Opt] = [
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_opts(OPTS, group="database")
-    # As many as are often in use at once; oslo.db would close all but 5 of them
     # oslo.db keeps 5 and closes the others after every request, and to connect
     # costs more than a request does.
     db_options.set_defaults(
