@@ -80,6 +80,11 @@ def _host_list(context: Any, options: Any) -> int:
     return host.list_hosts(context, options.json)
 
 
+def _host_delete(context: Any, options: Any) -> int:
+    """Delete a host that is gone for good, with its providers."""
+    return host.delete(context, options.hostname, options.json)
+
+
 def _service_list(context: Any, options: Any) -> int:
     """List agents and conductors."""
     return host.list_services(context, options.json)
@@ -170,6 +175,9 @@ def add_commands(subparsers: Any) -> None:
     json_option(command)
 
     json_option(add("host", "list", _host_list))
+    command = add("host", "delete", _host_delete)
+    command.add_argument("hostname", metavar="host")
+    json_option(command)
     json_option(add("service", "list", _service_list))
     command = add("quota", "recount", _quota_recount)
     dry_run_option(command)

@@ -531,9 +531,9 @@ def remove_host(context: RequestContext, hostname: str) -> None:
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
         host_db.delete(context, hostname)
-    except exception.CyborgException as error:
+    except Exception as error:
         # What was deleted too early comes back with the next comparison.
-        host_db.fail(context, hostname, owner, error.faultstring, 0)
+        host_db.fail(context, hostname, owner, _reason(error), 0)
         raise
     LOG.warning("Host %s was deleted", hostname)
 
@@ -652,12 +652,7 @@ def _sync(
                 pass_.read()
                 pass_.apply()
         except Exception as error:
-            reason = (
-                error.faultstring
-                if isinstance(error, exception.CyborgException)
-                else repr(error)
-            )
-            host_db.fail(context, hostname, owner, reason, _pause(row))
+            host_db.fail(context, hostname, owner, _reason(error), _pause(row))
             raise
         if pass_.errors:
             text = "; ".join(pass_.errors.values())
@@ -708,6 +703,12 @@ def _claim(
 def _lease() -> float:
     """Seconds after which another conductor takes over from one that died."""
     return 4.0 * CONF.conductor.job_lease
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, exception.CyborgException):
+        return error.faultstring
+    return repr(error)
 
 
 def _pause(row: Any) -> float:

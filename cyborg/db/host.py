@@ -559,6 +559,97 @@ def delete_gone_parts(
     return len(handle_ids) + len(device_ids)
 
 
+# -- hosts that are gone for good
+
+
+@engine.reader
+def users(
+    context: RequestContext, hostname: str
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return the ARQs that refer to a host, and its unfinished jobs."""
+    connection = context.connection
+    deployables = _deployable_ids(hostname)
+    handles = sa.select(HANDLES.c.id).where(
+        HANDLES.c.deployable_id.in_(deployables)
+    )
+    arqs = connection.execute(
+        sa.select(ARQS)
+        .where(
+            sa.or_(
+                ARQS.c.hostname == hostname,
+                ARQS.c.deployable_id.in_(deployables),
+                ARQS.c.attach_handle_id.in_(handles),
+            )
+        )
+        .order_by(ARQS.c.id)
+    ).all()
+    jobs = connection.execute(
+        sa.select(JOBS)
+        .where(JOBS.c.finished_at.is_(None), _of_host(hostname))
+        .order_by(JOBS.c.id)
+    ).all()
+    return arqs, jobs
+
+
+def _of_host(hostname: str) -> sa.ColumnElement[bool]:
+    """Return the condition for jobs on anything of a host."""
+    deployables = _deployable_ids(hostname)
+    return sa.or_(
+        JOBS.c.device_id.in_(_device_ids(hostname)),
+        JOBS.c.deployable_id.in_(deployables),
+        JOBS.c.attach_handle_id.in_(
+            sa.select(HANDLES.c.id).where(
+                HANDLES.c.deployable_id.in_(deployables)
+            )
+        ),
+    )
+
+
+@engine.use_case
+def delete(context: RequestContext, hostname: str) -> None:
+    """Delete a host with everything it had.
+
+    :raises HostInUse: an ARQ or unfinished work refers to it
+    """
+    connection = context.connection
+    lock_or_create(context, hostname)
+    arqs, jobs = users(context, hostname)
+    if arqs or jobs:
+        raise exception.HostInUse(
+            host=hostname,
+            reason=f"{len(arqs)} accelerator requests and {len(jobs)} jobs "
+            "refer to it",
+        )
+    rows = load(context, hostname)
+    devices = [row.id for row in rows.devices]
+    deployables = [row.id for row in rows.deployables]
+    # What is left of jobs is finished.
+    finished = connection.execute(
+        sa.select(JOBS.c.id).where(_of_host(hostname))
+    )
+    connection.execute(
+        sa.delete(JOBS).where(JOBS.c.id.in_(finished.scalars().all()))
+    )
+    for table in (HANDLES, ATTRIBUTES):
+        connection.execute(
+            sa.delete(table).where(table.c.deployable_id.in_(deployables))
+        )
+    # Rows of one tree refer to each other.
+    connection.execute(
+        sa.update(DEPLOYABLES)
+        .where(DEPLOYABLES.c.id.in_(deployables))
+        .values(parent_id=None, root_id=None)
+    )
+    connection.execute(
+        sa.delete(DEPLOYABLES).where(DEPLOYABLES.c.id.in_(deployables))
+    )
+    connection.execute(
+        sa.delete(CONTROL_PATHS).where(CONTROL_PATHS.c.device_id.in_(devices))
+    )
+    connection.execute(sa.delete(DEVICES).where(DEVICES.c.id.in_(devices)))
+    connection.execute(sa.delete(HOSTS).where(HOSTS.c.hostname == hostname))
+
+
 # -- reports
 
 

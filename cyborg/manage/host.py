@@ -1,4 +1,4 @@
-"""Shows hosts and services, and how they are."""
+"""Shows hosts and services, and how they are; deletes hosts."""
 
 import datetime
 import json
@@ -8,6 +8,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from cyborg import manage
+from cyborg.conductor import providers
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
 from cyborg.db import service as service_db
@@ -53,6 +54,43 @@ def list_hosts(context: RequestContext, use_json: bool) -> int:
         for row in host_db.find(context)
     ]
     output.table(HOST_COLUMNS, rows, use_json)
+    return manage.CLEAN
+
+
+def delete(context: RequestContext, hostname: str, use_json: bool) -> int:
+    """Delete a host that is gone for good, or show what refers to it.
+
+    :raises HostInUse: it goes on reporting, or something is allocated from
+        its providers
+    :raises HostNotFound: nobody has reported it
+    """
+    arqs, jobs = host_db.users(context, hostname)
+    rows = [
+        {
+            "kind": "accelerator request",
+            "uuid": arq.uuid,
+            "detail": f"{arq.state}, server {arq.instance_uuid or '-'}, "
+            f"project {arq.project_id or '-'}",
+        }
+        for arq in arqs
+    ]
+    rows += [
+        {
+            "kind": "job",
+            "uuid": job.uuid,
+            "detail": f"{job.kind}, attempt {job.attempt}, "
+            f"{job.last_error or 'no error yet'}",
+        }
+        for job in jobs
+    ]
+    if not rows:
+        providers.remove_host(context, hostname)
+    if rows or use_json:
+        output.table(("kind", "uuid", "detail"), rows, use_json)
+    if rows:
+        return manage.FINDINGS
+    if not use_json:
+        output.line(f"{hostname}: deleted")
     return manage.CLEAN
 
 

@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+import datetime
 import json
 import pathlib
 import threading
 from typing import Any
 import uuid
 
+from oslo_utils import timeutils
 from oslo_utils import uuidutils
 import pytest
 import sqlalchemy as sa
 
+from cyborg import manage
 from cyborg.clients import auth
 from cyborg.clients import placement as client
 from cyborg.common import constants
@@ -24,6 +27,7 @@ from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import migration
 from cyborg.db import models
+from cyborg.manage import host as manage_host
 from cyborg.manage import placement as manage_placement
 from cyborg.tests.fixtures import cards
 from cyborg.tests.fixtures import database
@@ -747,6 +751,115 @@ def test_handles_that_are_gone_are_removed(site: Site) -> None:
     site.sync()
     # The one that is bound stays.
     assert site.host.count(models.AttachHandle) == 1
+
+
+# -- hosts that are gone for good
+
+
+@pytest.fixture
+def lost(site: Site) -> Site:
+    """A host that has been silent for long, with two cards."""
+    site.host.add_card(_name(site, "a"))
+    site.host.add_card(_name(site, "b"))
+    site.sync()
+    _silence(site)
+    return site
+
+
+def _silence(site: Site) -> None:
+    long_ago = timeutils.utcnow() - datetime.timedelta(days=2)
+    with engine.writing(site.host.context):
+        site.host.context.connection.execute(
+            sa.update(models.Host)
+            .where(models.Host.hostname == site.host.name)
+            .values(last_seen_at=long_ago)
+        )
+
+
+def test_a_lost_host_is_deleted(
+    lost: Site, make_site: Callable[[], Site], capsys: Any
+) -> None:
+    other = make_site()
+    other.host.add_card(_name(other, "a"))
+    other.sync()
+    # One that the database has forgotten, below one that it has not.
+    parent = providers_of(lost)[0]
+    orphan = f"{lost.host.name}_orphan"
+    lost.create_child(orphan, provider_state.provider_uuid(orphan), parent)
+    assert len(lost.tree) == 3
+
+    code = manage_host.delete(lost.host.context, lost.host.name, False)
+    assert code == manage.CLEAN
+    assert capsys.readouterr().out == f"{lost.host.name}: deleted\n"
+    assert lost.tree == {}
+    # Nova's provider is Nova's.
+    assert lost.generation(lost.root) >= 0
+    assert host_db.all_hostnames(lost.host.context) == [other.host.name]
+    assert len(other.tree) == 1
+    assert other.audit() == []
+    with pytest.raises(exception.HostNotFound):
+        manage_host.delete(lost.host.context, lost.host.name, False)
+
+
+def providers_of(site: Site) -> list[str]:
+    return [record["uuid"] for record in site.tree.values()]
+
+
+def test_a_lost_host_that_is_allocated_stays(lost: Site) -> None:
+    consumer = lost.allocate(providers_of(lost)[1])
+    with pytest.raises(exception.HostInUse, match=consumer):
+        providers.remove_host(lost.host.context, lost.host.name)
+    assert len(lost.tree) == 2
+    assert lost.host.count(models.Deployable) == 2
+    assert lost.host.row.sync_owner is None
+
+
+def test_a_host_that_reports_stays(site: Site) -> None:
+    site.host.add_card(_name(site, "a"))
+    site.sync()
+    with pytest.raises(exception.HostInUse, match="its agent is running"):
+        providers.remove_host(site.host.context, site.host.name)
+    assert len(site.tree) == 1
+
+
+def test_a_lost_host_that_nova_has_forgotten(lost: Site) -> None:
+    adopted = providers_of(lost)
+    # Its tree hangs below another root by now.
+    root = lost.peer.create_provider(f"{lost.host.name}-renamed")
+    for uuid_ in adopted:
+        lost.put(
+            f"/resource_providers/{uuid_}",
+            name=f"moved-{uuid_}",
+            parent_provider_uuid=root,
+        )
+    lost.peer.client.delete(f"/resource_providers/{lost.root}")
+    providers.remove_host(lost.host.context, lost.host.name)
+    assert lost.peer.tree(root) == {}
+    assert host_db.get(lost.host.context, lost.host.name) is None
+
+
+def test_a_deletion_that_is_overtaken_is_undone(
+    lost: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers: list[str] = []
+    delete = client.Client.delete_provider
+
+    def late(self: client.Client, rp_uuid: str) -> bool:
+        # Somebody allocates from the second, when the first is gone.
+        if consumers:
+            return delete(self, rp_uuid)
+        result = delete(self, rp_uuid)
+        (left,) = providers_of(lost)
+        consumers.append(lost.allocate(left))
+        return result
+
+    monkeypatch.setattr(client.Client, "delete_provider", late)
+    with pytest.raises(exception.PlacementConflict):
+        providers.remove_host(lost.host.context, lost.host.name)
+    assert len(lost.tree) == 1
+    assert lost.host.count(models.Deployable) == 2
+    providers.sync_due()
+    assert len(lost.tree) == 2
 
 
 # -- drift: each damage is found, and repaired

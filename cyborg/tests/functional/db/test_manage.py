@@ -293,6 +293,108 @@ def test_hosts_and_services_are_listed(
     assert "T" in first and first.endswith("-")
 
 
+# -- hosts that are gone for good
+
+
+@pytest.fixture
+def gone(connection: sa.Connection, handle: int, profile: int) -> str:
+    """A host with a card that nobody uses, beside one whose is used."""
+    _host(connection, "cn1", last_seen_at=LONG_AGO)
+    _host(connection, "cn2", last_seen_at=LONG_AGO)
+    records.attribute(connection, 1, 1, "rc", "FPGA")
+    # A child, and work that is done.
+    child = records.deployable(connection, 2, 1, name="child")
+    connection.execute(
+        sa.update(models.Deployable)
+        .where(models.Deployable.id == child)
+        .values(parent_id=1, root_id=1)
+    )
+    (done,) = job_db.create(
+        CONTEXT,
+        [{"kind": constants.JobKind.CLEANUP.value, "attach_handle_id": 1}],
+        None,
+    )
+    connection.execute(
+        sa.update(models.Job)
+        .where(models.Job.uuid == done)
+        .values(finished_at=LONG_AGO)
+    )
+    other = records.device(connection, 3, hostname="cn2")
+    deployable = records.deployable(connection, 3, other)
+    taken = records.attach_handle(connection, 3, other, deployable)
+    _arq(
+        connection,
+        1,
+        profile,
+        state="Bound",
+        hostname="cn2",
+        attach_handle_id=taken,
+        deployable_id=deployable,
+    )
+    return "cn1"
+
+
+def _counts(connection: sa.Connection) -> dict[str, int]:
+    return {
+        model.__tablename__: connection.execute(
+            sa.select(sa.func.count()).select_from(model)
+        ).scalar_one()
+        for model in (
+            models.Host,
+            models.Device,
+            models.ControlPathID,
+            models.Deployable,
+            models.Attribute,
+            models.AttachHandle,
+            models.Job,
+            models.ARQ,
+        )
+    }
+
+
+def test_a_host_goes_with_all_it_had(
+    connection: sa.Connection, gone: str
+) -> None:
+    before = _counts(connection)
+    host_db.delete(CONTEXT, gone)
+    after = _counts(connection)
+    assert {name: before[name] - after[name] for name in before} == {
+        "hosts": 1,
+        "devices": 1,
+        "controlpath_ids": 1,
+        "deployables": 2,
+        "attributes": 1,
+        "attach_handles": 1,
+        "jobs": 1,
+        "extended_accelerator_requests": 0,
+    }
+    assert host_db.all_hostnames(CONTEXT) == ["cn2"]
+
+
+def test_a_host_that_is_referred_to_stays(
+    connection: sa.Connection,
+    gone: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = _counts(connection)
+    with pytest.raises(exception.HostInUse, match="1 accelerator requests"):
+        host_db.delete(CONTEXT, "cn2")
+    code, found = _answer(capsys, manage_host.delete, "cn2", True)
+    assert (code, [row["uuid"] for row in found]) == (1, [records.uuid(1)])
+    assert found[0]["detail"] == "Bound, server -, project p1"
+    (job,) = job_db.create(
+        CONTEXT,
+        [{"kind": constants.JobKind.CLEANUP.value, "attach_handle_id": 1}],
+        None,
+    )
+    code, found = _answer(capsys, manage_host.delete, gone, True)
+    assert (code, [row["uuid"] for row in found]) == (1, [job])
+    assert found[0]["detail"] == "cleanup, attempt 0, no error yet"
+    with pytest.raises(exception.HostInUse, match="and 1 jobs refer to it"):
+        host_db.delete(CONTEXT, gone)
+    assert _counts(connection) == before | {"jobs": before["jobs"] + 1}
+
+
 # -- quotas
 
 
