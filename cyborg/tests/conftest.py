@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pathlib
 import tempfile
 
+import hypothesis
 import pytest
 
 from cyborg.tests.fixtures import database
@@ -14,6 +15,14 @@ from cyborg.tests.fixtures import options
 from cyborg.tests.fixtures import placement as placement_fixture
 from cyborg.tests.fixtures import rabbit
 from cyborg.tests.fixtures import services
+
+# Machines that run tests may be slow; none of the properties is about time.
+hypothesis.settings.register_profile(
+    "cyborg",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("cyborg")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
