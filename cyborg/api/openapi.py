@@ -1,7 +1,8 @@
 """The OpenAPI document of the newest microversion.
 
 Made from what the handlers themselves check requests against, so that the
-two cannot differ.
+two cannot differ. What is answered at earlier versions is beside it: under
+``x-openstack``, and in the schemas whose names end in a version.
 """
 
 from typing import Any
@@ -11,32 +12,28 @@ from cyborg.api import request as api_request
 from cyborg.api import routing
 from cyborg.api import validation
 from cyborg.api import versions
+from cyborg.api.schemas import answers
 
-_ERROR = {
-    "type": "object",
-    "properties": {
-        "error_message": {
-            "type": "string",
-            "description": (
-                "JSON text of an object with faultcode, faultstring and "
-                "debuginfo."
-            ),
-        }
-    },
-    "required": ["error_message"],
-}
 _ERROR_RESPONSE = {"$ref": "#/components/responses/Error"}
 _VERSION_PARAMETER = {"$ref": "#/components/parameters/Version"}
+_HEADERS = {
+    versions.HEADER: "The version of this answer.",
+    versions.MINIMUM_HEADER: "The oldest version that is served.",
+    versions.MAXIMUM_HEADER: "The newest version that is served.",
+}
+
+Components = dict[str, Any]
 
 
 def document() -> dict[str, Any]:
     """Return the document."""
     paths: dict[str, dict[str, Any]] = {}
+    schemas: Components = {}
     for controller in app.CONTROLLERS:
         for operation, handler in routing.operations(controller):
             for path in operation.paths:
                 paths.setdefault(path, {})[operation.method.lower()] = (
-                    _operation(operation, handler, path)
+                    _operation(operation, handler, path, schemas)
                 )
     return {
         "openapi": "3.1.0",
@@ -65,18 +62,28 @@ def document() -> dict[str, Any]:
                     "example": f"{versions.SERVICE_TYPE} {versions.MAXIMUM}",
                 }
             },
-            "responses": {
-                "Error": {
-                    "description": "What was wrong.",
-                    "content": {"application/json": {"schema": _ERROR}},
-                }
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in _HEADERS.items()
             },
+            "responses": {
+                "Error": _response("What was wrong.", answers.ERROR, schemas),
+                "Unauthorized": _response(
+                    "The token is missing or not valid.",
+                    answers.UNAUTHORIZED,
+                    schemas,
+                ),
+            },
+            "schemas": {name: schemas[name] for name in sorted(schemas)},
         },
     }
 
 
 def _operation(
-    operation: routing.Operation, handler: routing.Handler, path: str
+    operation: routing.Operation,
+    handler: routing.Handler,
+    path: str,
+    schemas: Components,
 ) -> dict[str, Any]:
     summary = (handler.__doc__ or "").splitlines()[0].rstrip(".")
     described: dict[str, Any] = {
@@ -86,10 +93,11 @@ def _operation(
             *_query_parameters(operation.query),
             _VERSION_PARAMETER,
         ],
-        "responses": _responses(operation),
+        "responses": _responses(operation, schemas),
         "x-openstack": {
             "min-version": str(operation.since),
             "policy": operation.rule,
+            "answers": _older_answers(operation, schemas),
         },
     }
     if operation.body is not None:
@@ -155,17 +163,62 @@ def _query_parameters(
     ]
 
 
-def _responses(operation: routing.Operation) -> dict[str, Any]:
-    succeeds = str(operation.status)
-    if succeeds in ("202", "204"):
-        responses: dict[str, Any] = {succeeds: {"description": "Done."}}
-    else:
-        responses = {
-            succeeds: {
-                "description": "The answer.",
-                "content": {
-                    "application/json": {"schema": {"type": "object"}}
-                },
-            }
+def _responses(
+    operation: routing.Operation, schemas: Components
+) -> dict[str, Any]:
+    responses = {
+        str(status): _response("Done.", schema, schemas)
+        for status, schema in operation.answers(versions.MAXIMUM).items()
+    }
+    for response in responses.values():
+        response["headers"] = {
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in _HEADERS
+            if operation.rule is not None
         }
+    if operation.rule is not None:
+        responses["401"] = {"$ref": "#/components/responses/Unauthorized"}
     return responses | {"4XX": _ERROR_RESPONSE, "5XX": _ERROR_RESPONSE}
+
+
+def _older_answers(
+    operation: routing.Operation, schemas: Components
+) -> dict[str, Any]:
+    """Return the bodies of successes by the version they are from."""
+    if operation.answer is None:
+        return {}
+    by_version = operation.answer.schemas
+    return {
+        str(version): _shared(by_version[version], schemas)
+        for version in sorted(by_version)
+        if version < max(by_version)
+    }
+
+
+def _response(
+    description: str, schema: Any, schemas: Components
+) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": description}
+    if schema is not None:
+        response["content"] = {
+            "application/json": {"schema": _shared(schema, schemas)}
+        }
+    return response
+
+
+def _shared(schema: Any, schemas: Components) -> Any:
+    """Return a schema that refers to the titled ones in it.
+
+    :param schemas: the components, to which those are added
+    """
+    if isinstance(schema, list | tuple):
+        return [_shared(item, schemas) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _shared(value, schemas) for key, value in schema.items()}
+    title = schema.get("title")
+    if not isinstance(title, str):
+        # In the properties of an object it may be a name.
+        return inner
+    schemas[title] = inner
+    return {"$ref": f"#/components/schemas/{title}"}

@@ -5,6 +5,7 @@ A controller is a class whose methods are made operations by
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import functools
@@ -48,6 +49,9 @@ class Operation:
     :ivar rule: policy rule; None = public
     :ivar since: microversion before which it is not served
     :ivar status: of a success; a handler may set another
+    :ivar answer: schemas of the body of a success; at versions before the
+        first there is none
+    :ivar also: other statuses of a success, which then has no body
     """
 
     method: str
@@ -57,6 +61,18 @@ class Operation:
     status: int
     query: validation.Validator | None
     body: validation.Validator | None
+    answer: validation.Validator | None
+    also: tuple[int, ...]
+
+    def answers(
+        self, version: versions.Version
+    ) -> dict[int, validation.Schema | None]:
+        """Return the schema of each success; of no body it is None."""
+        if self.status >= 400:
+            return {}
+        schema = None if self.answer is None else self.answer.schema(version)
+        status = 204 if self.status == 200 and not schema else self.status
+        return {status: schema} | dict.fromkeys(self.also)
 
 
 def operation(
@@ -67,12 +83,16 @@ def operation(
     status: int = 200,
     query: validation.Schemas | None = NO_QUERY,
     body: validation.Schemas | None = None,
+    answer: validation.Schemas | None = None,
+    also: tuple[int, ...] = (),
 ) -> Callable[[F], F]:
     """Make a method of a controller an operation of the API.
 
     The method gets the request, what stands for the variables of the path,
     and, if there is a schema for it, the body. What it returns becomes the
     body of the answer, as JSON; None means that there is none.
+
+    See :class:`Operation` for the parameters.
 
     :param query: schemas of the query, whose values are lists; None = any
         query is ignored
@@ -85,6 +105,8 @@ def operation(
         status,
         None if query is None else validation.Validator("query", query),
         None if body is None else validation.Validator("body", body),
+        None if answer is None else validation.Validator("answer", answer),
+        also,
     )
 
     def decorate(function: F) -> F:
@@ -143,6 +165,18 @@ class Router:
             # Fixed text wins over what matches anything.
             entries.sort(key=lambda entry: sum(map(is_variable, entry[0])))
 
+    def find(
+        self, wanted: list[str], version: versions.Version
+    ) -> Iterator[tuple[list[str], Operation, Handler]]:
+        """Yield what is served at a path, the best match of a method first.
+
+        :param wanted: segments of the path
+        """
+        for entry in self._table.get(len(wanted), ()):
+            segments, described, _handler = entry
+            if described.since <= version and _matches(segments, wanted):
+                yield entry
+
     @pecan.expose()
     def _route(
         self, args: list[str], request: Request
@@ -150,11 +184,7 @@ class Router:
         wanted = request.segments
         method = "GET" if request.method == "HEAD" else request.method
         allowed = set()
-        for segments, described, handler in self._table.get(len(wanted), ()):
-            if described.since > request.version or not _matches(
-                segments, wanted
-            ):
-                continue
+        for segments, described, handler in self.find(wanted, request.version):
             if described.method == method:
                 return handler, [
                     value

@@ -42,16 +42,25 @@ class Validator:
             for version, schema in sorted(schemas.items(), reverse=True)
         ]
 
+    def schema(self, version: versions.Version) -> Schema | None:
+        """Return the schema that holds at a version, None if none does."""
+        validator = self._at(version)
+        return None if validator is None else validator.schema
+
+    def _at(self, version: versions.Version) -> Any | None:
+        for since, validator in self._validators:
+            if since <= version:
+                return validator
+        return None
+
     def check(self, document: Any, version: versions.Version) -> None:
         """Pass if ``document`` is valid.
 
+        :param version: one for which there is a schema
         :raises Invalid: naming the member and the rule it breaks
         """
-        validator = next(
-            validator
-            for since, validator in self._validators
-            if since <= version
-        )
+        validator = self._at(version)
+        assert validator is not None
         error = exceptions.best_match(validator.iter_errors(document))
         if error is not None:
             raise exception.Invalid(self._describe(error))

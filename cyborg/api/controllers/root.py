@@ -5,6 +5,7 @@ from typing import Any
 from cyborg.api import routing
 from cyborg.api import versions
 from cyborg.api.request import Request
+from cyborg.api.schemas import root as schemas
 
 
 def _document(request: Request, id_: str, path: str) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def _document(request: Request, id_: str, path: str) -> dict[str, Any]:
 
 
 class RootController:
-    @routing.operation("GET", "/", rule=None, query=None)
+    @routing.operation("GET", "/", rule=None, query=None, answer=schemas.INDEX)
     def index(self, request: Request) -> dict[str, Any]:
         """List the major versions."""
         version = _document(request, "v2", "/v2")
@@ -32,7 +33,7 @@ class RootController:
             "default_version": version,
         }
 
-    @routing.operation("GET", "/v2", rule=None, query=None)
+    @routing.operation("GET", "/v2", rule=None, query=None, answer=schemas.V2)
     def v2(self, request: Request) -> dict[str, Any]:
         """Show which microversions are served."""
         # The id has always been another one here.

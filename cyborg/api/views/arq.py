@@ -25,7 +25,7 @@ def show(request: api_request.Request, arq: Any) -> dict[str, Any]:
         "device_rp_uuid": arq.device_rp_uuid,
         "instance_uuid": arq.instance_uuid,
         "project_id": arq.project_id,
-        "attach_handle_type": arq.attach_handle_type if bound else "",
+        "attach_handle_type": (bound and arq.attach_handle_type) or "",
         "attach_handle_uuid": arq.attach_handle_uuid,
         # Text in a row.
         "attach_handle_info": (

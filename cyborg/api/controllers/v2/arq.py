@@ -69,6 +69,7 @@ class ARQsController:
         "/v2/accelerator_requests",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List accelerator requests."""
@@ -128,7 +129,10 @@ class ARQsController:
             )
 
     @routing.operation(
-        "GET", "/v2/accelerator_requests/{uuid}", rule=policies.GET_ONE
+        "GET",
+        "/v2/accelerator_requests/{uuid}",
+        rule=policies.GET_ONE,
+        answer=schemas.SHOWN,
     )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show an accelerator request."""
@@ -146,6 +150,7 @@ class ARQsController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE,
+        answer=schemas.CREATED,
     )
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create the accelerator requests of a device profile."""

@@ -58,7 +58,11 @@ def _respond(
 
 class AttributesController:
     @routing.operation(
-        "GET", "/v2/attributes", rule=policies.GET_ALL, query=schemas.INDEX
+        "GET",
+        "/v2/attributes",
+        rule=policies.GET_ALL,
+        query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List attributes."""
@@ -79,7 +83,12 @@ class AttributesController:
                 )
         return _respond(request, query, filters)
 
-    @routing.operation("GET", "/v2/attributes/{uuid}", rule=policies.GET_ONE)
+    @routing.operation(
+        "GET",
+        "/v2/attributes/{uuid}",
+        rule=policies.GET_ONE,
+        answer=schemas.SHOWN,
+    )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show an attribute."""
         canonical = text.canonical_uuid(uuid)
@@ -96,6 +105,7 @@ class AttributesController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE,
+        answer=schemas.SHOWN,
     )
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Add an attribute to a deployable."""
@@ -124,7 +134,9 @@ class AttributesController:
             raise exception.AttributeNotFound(uuid=uuid)
         request.conductor.attributes_delete(request.context, uuids=[canonical])
 
-    @routing.operation("DELETE", "/v2/attributes", rule=policies.DELETE)
+    @routing.operation(
+        "DELETE", "/v2/attributes", rule=policies.DELETE, status=400
+    )
     def delete_none(self, request: Request) -> None:
         """Refuse to delete what is not named."""
         raise exception.Invalid(_("The path has to name an attribute."))
@@ -151,6 +163,7 @@ class DeployableAttributesController:
         "GET",
         rule=policies.GET_ALL,
         query=schemas.INDEX_OF_DEPLOYABLE,
+        answer=schemas.LISTED_OF_DEPLOYABLE,
     )
     def index(self, request: Request, uuid: str) -> bytes:
         """List the attributes of a deployable."""
@@ -160,7 +173,12 @@ class DeployableAttributesController:
             filters["key"] = query["key"]
         return _respond(request, query, filters)
 
-    @_of_deployable("GET", "/{uuid_or_key}", rule=policies.GET_ONE)
+    @_of_deployable(
+        "GET",
+        "/{uuid_or_key}",
+        rule=policies.GET_ONE,
+        answer=schemas.SHOWN_OF_DEPLOYABLE,
+    )
     def show(self, request: Request, uuid: str, name: str) -> dict[str, Any]:
         """Show an attribute of a deployable."""
         row = self._find(request, uuid, name)
@@ -171,6 +189,7 @@ class DeployableAttributesController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE_OF_DEPLOYABLE,
+        answer=schemas.CREATED_OF_DEPLOYABLE,
     )
     def create(
         self, request: Request, uuid: str, body: list[dict[str, Any]]

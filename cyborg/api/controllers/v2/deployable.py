@@ -69,7 +69,11 @@ def _filters(query: dict[str, str]) -> dict[str, str | None]:
 
 class DeployablesController:
     @routing.operation(
-        "GET", "/v2/deployables", rule=policies.GET_ALL, query=schemas.INDEX
+        "GET",
+        "/v2/deployables",
+        rule=policies.GET_ALL,
+        query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List deployables."""
@@ -91,7 +95,12 @@ class DeployablesController:
             lambda rows: _show(request, rows),
         )
 
-    @routing.operation("GET", "/v2/deployables/{uuid}", rule=policies.GET_ONE)
+    @routing.operation(
+        "GET",
+        "/v2/deployables/{uuid}",
+        rule=policies.GET_ONE,
+        answer=schemas.SHOWN,
+    )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show a deployable."""
         return _get(request, uuid)
@@ -101,6 +110,7 @@ class DeployablesController:
         "/v2/deployables/{uuid}/program",
         rule=policies.PROGRAM,
         body=schemas.PROGRAM,
+        answer=schemas.SHOWN,
     )
     def program(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
@@ -113,6 +123,7 @@ class DeployablesController:
         "/v2/deployables/{uuid}/program/{same_uuid}",
         rule=policies.PROGRAM,
         body=schemas.PROGRAM,
+        answer=schemas.SHOWN,
     )
     def program_again(
         self,

@@ -45,7 +45,11 @@ def _uuid(uuid: str) -> str:
 
 class DevicesController:
     @routing.operation(
-        "GET", "/v2/devices", rule=policies.GET_ALL, query=schemas.INDEX
+        "GET",
+        "/v2/devices",
+        rule=policies.GET_ALL,
+        query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List devices."""
@@ -64,7 +68,12 @@ class DevicesController:
             lambda rows: _show(request, rows),
         )
 
-    @routing.operation("GET", "/v2/devices/{uuid}", rule=policies.GET_ONE)
+    @routing.operation(
+        "GET",
+        "/v2/devices/{uuid}",
+        rule=policies.GET_ONE,
+        answer=schemas.SHOWN,
+    )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show a device."""
         return _get(request, uuid)
@@ -74,6 +83,7 @@ class DevicesController:
         "/v2/devices/{uuid}/enable",
         "/v2/devices/enable/{uuid}",
         rule=policies.ENABLE,
+        answer=schemas.SHOWN_AFTER,
     )
     def enable(self, request: Request, uuid: str) -> dict[str, Any] | None:
         """Let the scheduler use a device."""
@@ -84,6 +94,7 @@ class DevicesController:
         "/v2/devices/{uuid}/disable",
         "/v2/devices/disable/{uuid}",
         rule=policies.DISABLE,
+        answer=schemas.SHOWN_AFTER,
     )
     def disable(self, request: Request, uuid: str) -> dict[str, Any] | None:
         """Keep the scheduler from using a device."""
@@ -104,6 +115,7 @@ class DevicesController:
         "/v2/devices/enable",
         "/v2/devices/disable",
         rule=policies.ENABLE,
+        status=400,
     )
     def set_status_of_none(self, request: Request) -> None:
         """Refuse to enable or disable what is not named."""
@@ -115,6 +127,8 @@ class DevicesController:
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
+        answer=schemas.SHOWN,
+        also=(202,),
     )
     def update(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
@@ -143,6 +157,7 @@ class DevicesController:
         "/v2/devices/{uuid}/stats",
         rule=policies.GET_STATS,
         since=versions.RESOURCES,
+        answer=schemas.STATS,
     )
     def stats(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show what the driver measures on a device."""

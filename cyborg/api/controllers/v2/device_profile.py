@@ -75,6 +75,7 @@ class DeviceProfilesController:
         "/v2/device_profiles",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List device profiles."""
@@ -95,7 +96,10 @@ class DeviceProfilesController:
         )
 
     @routing.operation(
-        "GET", "/v2/device_profiles/{uuid_or_name}", rule=policies.GET_ONE
+        "GET",
+        "/v2/device_profiles/{uuid_or_name}",
+        rule=policies.GET_ONE,
+        answer=schemas.SHOWN,
     )
     def show(self, request: Request, name: str) -> dict[str, Any]:
         """Show a device profile."""
@@ -121,6 +125,7 @@ class DeviceProfilesController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE,
+        answer=schemas.CREATED,
     )
     def create(
         self, request: Request, body: list[dict[str, Any]]
@@ -156,6 +161,7 @@ class DeviceProfilesController:
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
+        answer=schemas.SHOWN,
     )
     def update(
         self, request: Request, name: str, body: dict[str, Any]

@@ -20,6 +20,7 @@ class QuotaUsagesController:
         rule=policies.GET,
         since=versions.RESOURCES,
         query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> dict[str, Any]:
         """Show what a project uses."""

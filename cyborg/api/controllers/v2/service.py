@@ -21,6 +21,7 @@ class ServicesController:
         rule=policies.GET_ALL,
         since=versions.RESOURCES,
         query=schemas.INDEX,
+        answer=schemas.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List agents and conductors."""
@@ -43,6 +44,7 @@ class ServicesController:
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
+        answer=schemas.SHOWN,
     )
     def update(
         self, request: Request, id_: str, body: dict[str, Any]
