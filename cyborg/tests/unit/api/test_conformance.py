@@ -48,7 +48,7 @@ def test_missing_member(shared_api: api_fixture.Api) -> None:
 def test_wrong_status(shared_api: api_fixture.Api, status: int) -> None:
     response = shared_api.ask("GET", PATH)
     response.status_int = status
-    with pytest.raises(AssertionError, match="not one of .*200"):
+    with pytest.raises(AssertionError, match=r"not one of .*200"):
         conformance.check(webob.Request.blank(PATH), response)
 
 
