@@ -10,12 +10,12 @@ from oslo_config import cfg
 from cyborg.api import versions
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import groups as common_groups
 from cyborg.common.i18n import _
 
 CONF = cfg.CONF
 
 _CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]+")
-_AMOUNT = re.compile(r"[0-9]{1,18}")
 # What Placement holds of a name.
 _NAME_LENGTH = 255
 # What a TEXT column of MySQL holds.
@@ -52,7 +52,10 @@ def check_size(groups: Sequence[dict[str, str]], where: str) -> None:
 
 
 def _check_limit(groups: Sequence[dict[str, str]], where: str) -> int:
-    asked, most = sum(map(size, groups)), CONF.api.max_arqs_per_request
+    asked, most = (
+        sum(map(common_groups.size, groups)),
+        CONF.api.max_arqs_per_request,
+    )
     if asked > most:
         raise exception.Invalid(
             _(
@@ -62,29 +65,6 @@ def _check_limit(groups: Sequence[dict[str, str]], where: str) -> int:
             % {"where": where, "asked": asked, "most": most}
         )
     return asked
-
-
-def size(group: dict[str, str]) -> int:
-    """Return how many ARQs a stored group stands for.
-
-    Two for each FPGA of a group that requires the Xilinx trait: the
-    management and the user function; else one for each unit of a resource.
-    Earlier releases stored amounts that are none; they count for nothing.
-    """
-    amounts = {
-        key.removeprefix(constants.GROUP_RESOURCES).strip(): int(value)
-        for key, value in group.items()
-        if key.startswith(constants.GROUP_RESOURCES)
-        and _AMOUNT.fullmatch(value)
-    }
-    if _wants_xilinx(group):
-        return 2 * amounts.get(constants.RC_FPGA, 0)
-    return sum(amounts.values())
-
-
-def _wants_xilinx(group: dict[str, str]) -> bool:
-    key = constants.GROUP_TRAIT + constants.XILINX_TRAIT
-    return group.get(key) == "required"
 
 
 def _normalise(
@@ -134,7 +114,7 @@ def _resource(name: str, value: Any) -> tuple[str, str]:
     if (
         not isinstance(value, str | int)
         or isinstance(value, bool)
-        or not _AMOUNT.fullmatch(amount)
+        or not common_groups.AMOUNT.fullmatch(amount)
         or int(amount) < 1
     ):
         raise ValueError(_("the amount has to be a whole number, 1 or more"))
@@ -172,7 +152,7 @@ def _check_together(
         key for key in group if key.startswith(constants.GROUP_RESOURCES)
     ]
     fpga = constants.GROUP_RESOURCES + constants.RC_FPGA
-    if _wants_xilinx(group) and fpga not in group:
+    if common_groups.wants_xilinx(group) and fpga not in group:
         raise exception.Invalid(
             _("%(where)s: trait:%(trait)s needs %(fpga)s.")
             % {"where": where, "trait": constants.XILINX_TRAIT, "fpga": fpga}

@@ -23,6 +23,7 @@ from oslo_utils import uuidutils
 
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import groups as profile_groups
 from cyborg.common import states
 from cyborg.conductor import images
 from cyborg.conductor import quota
@@ -521,19 +522,6 @@ def _forget(
 # -- create
 
 
-def group_size(group: dict[str, str]) -> int:
-    """Return how many ARQs a group of a profile stands for.
-
-    See :func:`cyborg.conductor.quota.classes_of`.
-    """
-    return len(quota.classes_of(group))
-
-
-def profile_size(profile: Any) -> int:
-    """Return how many ARQs a stored profile stands for."""
-    return sum(map(group_size, _groups(profile)))
-
-
 def _groups(profile: Any) -> list[dict[str, str]]:
     groups: list[dict[str, str]] = json.loads(profile.profile_json)["groups"]
     return groups
@@ -573,7 +561,7 @@ def _create(
     parts = [
         (index, resource_class)
         for index, group in enumerate(_groups(profile))
-        for resource_class in quota.classes_of(group)
+        for resource_class in profile_groups.classes_of(group)
     ]
     uuids[:] = [uuidutils.generate_uuid() for _ in parts]
     arq_db.create(

@@ -36,6 +36,7 @@ from oslo_utils import importutils
 
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import groups as profile_groups
 from cyborg.common import states
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
@@ -74,24 +75,6 @@ def reset() -> None:
 
 
 # -- what counts as what
-
-
-def classes_of(group: Mapping[str, str]) -> list[str]:
-    """Return the resource class of each ARQ that a group stands for.
-
-    One ARQ for each unit of every resource; a group that requires the Xilinx
-    trait takes two for each FPGA, its management and its user function, and
-    the second counts as nothing: "".
-    """
-    amounts = {
-        key[len(constants.GROUP_RESOURCES) :].strip(): int(value)
-        for key, value in group.items()
-        if key.startswith(constants.GROUP_RESOURCES)
-    }
-    xilinx = group.get(constants.GROUP_TRAIT + constants.XILINX_TRAIT)
-    if xilinx == "required":
-        return [constants.RC_FPGA, ""] * amounts.get(constants.RC_FPGA, 0)
-    return [name for name, amount in amounts.items() for _ in range(amount)]
 
 
 def _usages(
@@ -203,7 +186,7 @@ def limits_to_create(
     classes = [
         resource_class
         for group in json.loads(row.profile_json)["groups"]
-        for resource_class in classes_of(group)
+        for resource_class in profile_groups.classes_of(group)
     ]
     return limits_to_add(project_id, classes, len(classes))
 
@@ -425,7 +408,7 @@ def _classify(context: RequestContext) -> list[tuple[str, Any]]:
         if group not in turns:
             groups = json.loads(row.profile_json)["groups"]
             turns[group] = itertools.cycle(
-                classes_of(groups[group[1]]) or [""]
+                profile_groups.classes_of(groups[group[1]]) or [""]
             )
         found.append((next(turns[group]), row))
     return found

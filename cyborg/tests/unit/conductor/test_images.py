@@ -1,12 +1,10 @@
 """What a group of a profile asks to be loaded, and what is loaded."""
 
-import json
 import types
 
 import pytest
 
 from cyborg.common import exception
-from cyborg.conductor import binding
 from cyborg.conductor import images
 
 
@@ -36,36 +34,3 @@ def test_what_our_own_programming_loaded_is_known() -> None:
     # A trait that somebody else gave it says nothing.
     assert not images.is_loaded(empty, trait, {"function_id": "f"})
     assert not images.is_loaded(loaded, trait, {"name": "f"})
-
-
-@pytest.mark.parametrize(
-    ("group", "size"),
-    [
-        ({"resources:FPGA": "2", "trait:CUSTOM_X": "required"}, 2),
-        ({"resources:FPGA": "1", "resources:CUSTOM_MEMORY": "3"}, 4),
-        (
-            {
-                "resources:FPGA": "2",
-                "resources:CUSTOM_MEMORY": "3",
-                "trait:CUSTOM_FPGA_XILINX": "required",
-            },
-            4,
-        ),
-        (
-            {
-                "resources:FPGA": "1",
-                "trait:CUSTOM_FPGA_XILINX": "forbidden",
-            },
-            1,
-        ),
-        ({"trait:CUSTOM_X": "required"}, 0),
-    ],
-)
-def test_a_group_stands_for_so_many_requests(
-    group: dict[str, str], size: int
-) -> None:
-    assert binding.group_size(group) == size
-    profile = types.SimpleNamespace(
-        profile_json=json.dumps({"groups": [group, group]})
-    )
-    assert binding.profile_size(profile) == 2 * size
