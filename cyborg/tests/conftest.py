@@ -45,9 +45,8 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(autouse=True)
-def _options() -> Iterator[None]:
-    with options.kept():
-        yield
+def _options() -> None:
+    options.restore()
 
 
 @pytest.fixture
