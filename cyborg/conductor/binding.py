@@ -26,6 +26,7 @@ from cyborg.common import exception
 from cyborg.common import groups as profile_groups
 from cyborg.common import states
 from cyborg.conductor import images
+from cyborg.conductor import notifications
 from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
@@ -41,6 +42,7 @@ CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
 State = states.ARQState
+Event = notifications.Event
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +248,9 @@ def _take_handles(
     given: dict[int, Any] = {}
     for rp_uuid in order:
         arqs = by_provider[rp_uuid]
+        for row in deployables[rp_uuid]:
+            if row.is_updated:
+                raise exception.DeployableInUse(uuid=row.uuid)
         usable = [
             row.id
             for row in deployables[rp_uuid]
@@ -320,6 +325,9 @@ def _store_bind(
         ],
         limits,
     )
+    for (row, _), change in zip(pending, changes, strict=True):
+        if change["state"] == State.BOUND:
+            notifications.arqs(context, Event.ARQ_BOUND, [row], **change)
     outcome = Outcome(events=bool(events))
     if events:
         notification_db.create(context, events)
@@ -387,6 +395,12 @@ def unbind(
     outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
     arq_db.set_unbound(context, [row.id for row in rows], keep_handle=kept)
     quota.moved(context, rows, State.UNBOUND)
+    notifications.arqs(
+        context,
+        Event.ARQ_UNBOUND,
+        [row for row in rows if row.state != State.UNBOUND],
+        state=State.UNBOUND,
+    )
     _forget(context, rows, instances)
     return outcome
 
@@ -397,6 +411,7 @@ def delete(
     uuids: Sequence[str] | None,
     instance: str | None,
     scope: str | None,
+    event: Event = Event.ARQ_DELETED,
 ) -> tuple[Outcome, list[str]]:
     """Delete ARQs by uuid, or all of an instance, whoever owns those.
 
@@ -437,6 +452,12 @@ def delete(
     if kept:
         arq_db.set_deleting(context, kept)
     quota.moved(context, rows)
+    notifications.arqs(
+        context,
+        event,
+        [row for row in rows if row.state != State.DELETING],
+        state=State.DELETING,
+    )
     notification_db.delete_for(context, [row.uuid for row in rows])
     arq_db.delete(context, [row.id for row in rows if row.id not in kept])
     if instances:
@@ -580,4 +601,6 @@ def _create(
         ],
     )
     quota.created(context, project_id, [name for _, name in parts], limits)
-    return arq_db.find_by_uuids(context, uuids)
+    rows = arq_db.find_by_uuids(context, uuids)
+    notifications.arqs(context, Event.ARQ_CREATED, rows)
+    return rows

@@ -22,6 +22,7 @@ from cyborg.common import faults
 from cyborg.common import states
 from cyborg.conductor import bitstreams
 from cyborg.conductor import images
+from cyborg.conductor import notifications
 from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
@@ -198,6 +199,9 @@ def _store_bound(context: RequestContext, work: Work) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.COMPLETED)
+    notifications.arq(
+        context, notifications.Event.ARQ_BOUND, work.target.arq_id
+    )
     LOG.info("ARQ %s is bound", work.target.arq_uuid)
 
 
@@ -225,6 +229,12 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.FAILED)
+    notifications.arq(
+        context,
+        notifications.Event.ARQ_BIND_FAILED,
+        work.target.arq_id,
+        reason=reason,
+    )
     image = work.payload.get("image")
     job_db.create(
         context,
@@ -489,7 +499,7 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         if work.is_late():
             raise Failed("it was not done in time")
         image = _resolve(context, work)
-        _enter(context, work, "Programming")
+        _begin_update(context, work)
         faults.point("firmware-programming")
         answer = work.agent.device_update(
             context,
@@ -511,6 +521,24 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         faults.point("firmware-programmed")
         _finish(context, work, None)
         faults.point("firmware-stored")
+
+
+@engine.use_case
+def _begin_update(context: RequestContext, work: Work) -> None:
+    """Begin, if no bind was under way when the job was queued.
+
+    From then on binds see the job.
+    """
+    deployables = [
+        row.id
+        for row in deployable_db.find(
+            context, device_uuid=work.target.device_uuid
+        )
+    ]
+    handle_db.lock_of(context, deployables)
+    if arq_db.holding_handles_of(context, deployables):
+        raise Failed("an accelerator request uses the device")
+    _enter(context, work, "Programming")
 
 
 def _end_or_repeat(

@@ -117,6 +117,17 @@ def needing_host_work(
 
 
 @engine.writer
+def lock_of(context: RequestContext, deployable_ids: Collection[int]) -> None:
+    """Lock the handles of deployables: nobody takes one meanwhile."""
+    context.connection.execute(
+        sa.select(HANDLES.c.id)
+        .where(HANDLES.c.deployable_id.in_(deployable_ids))
+        .order_by(HANDLES.c.id)
+        .with_for_update()
+    )
+
+
+@engine.writer
 def lock(context: RequestContext, ids: Collection[int]) -> None:
     """Lock handles, in the order of their ids."""
     context.connection.execute(

@@ -17,6 +17,7 @@ DEPLOYABLES = models.Deployable.__table__
 DEVICES = models.Device.__table__
 ATTRIBUTES = models.Attribute.__table__
 HOSTS = models.Host.__table__
+JOBS = models.Job.__table__
 
 _PARENTS = DEPLOYABLES.alias("parents")
 _ROOTS = DEPLOYABLES.alias("roots")
@@ -101,7 +102,8 @@ def for_bind(
     """Return the deployables that providers count, with device and host.
 
     A host that has not reported since an upgrade has no row: ``rpc_host``,
-    ``forced_down`` and ``last_seen_at`` are None.
+    ``forced_down`` and ``last_seen_at`` are None. ``is_updated`` tells that
+    the device's firmware is being changed.
     """
     return context.connection.execute(
         sa.select(
@@ -115,6 +117,12 @@ def for_bind(
             HOSTS.c.rpc_host,
             HOSTS.c.forced_down,
             HOSTS.c.last_seen_at,
+            sa.exists()
+            .where(
+                JOBS.c.device_id == DEVICES.c.id,
+                JOBS.c.finished_at.is_(None),
+            )
+            .label("is_updated"),
         )
         .select_from(
             DEPLOYABLES.join(

@@ -534,6 +534,51 @@ def test_an_administrator_programs(
         programming.program(store.context, deployable.uuid, IMAGE)
 
 
+def _firmware(store: inventory.Store) -> None:
+    (device,) = store.rows(models.Device)
+    programming.update_firmware(store.context, device.uuid, IMAGE)
+
+
+def test_a_device_is_not_bound_while_its_firmware_is_changed(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(
+        inventory.device(handles=2, attach_type="PCI", kind="GPU")
+    )
+    _firmware(store)
+    with pytest.raises(exception.DeployableInUse):
+        store.bind(store.arqs(1), rp_uuid)
+    monkeypatch.setattr(
+        agent, "device_update", lambda *args: {"code": 0}, raising=False
+    )
+    _run_due(store, agent)
+    (job,) = store.rows(models.Job)
+    assert (job.step, job.last_error) == ("done", None)
+    store.bind(store.arqs(1), rp_uuid)
+
+
+def test_firmware_is_not_changed_under_a_bind_that_was_under_way(
+    store: inventory.Store, agent: Agent
+) -> None:
+    (rp_uuid,) = store.report(
+        inventory.device(handles=2, attach_type="PCI", kind="GPU")
+    )
+    _firmware(store)
+    jobs_table = models.Job.__table__
+    # As if the bind had looked before the job was there.
+    store.execute(
+        sa.update(jobs_table).values(finished_at=jobs_table.c.created_at)
+    )
+    store.bind(store.arqs(1), rp_uuid)
+    store.execute(sa.update(jobs_table).values(finished_at=None))
+    _run_due(store, agent)
+    (job,) = store.rows(models.Job)
+    assert (job.step, job.last_error) == (
+        "failed",
+        "an accelerator request uses the device",
+    )
+
+
 def test_work_for_a_silent_host_is_refused(store: inventory.Store) -> None:
     rp_uuid = _mdev(store)
     store.execute(

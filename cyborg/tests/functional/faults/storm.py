@@ -172,6 +172,7 @@ class Storm:
             (self._kill_agent, 4),
             (self._die_at_point, 8),
             (self._pause_conductor, 4),
+            (self._pause_agent, 3),
             (self._slow_card, 5),
             (self._failing_card, 5),
             (self._hanging_card, 2),
@@ -231,6 +232,13 @@ class Storm:
         daemon = rng.choice(self.site.conductors)
         daemon.signal(signal.SIGSTOP)
         self._ended.wait(site_module.LEASE + 1)
+        daemon.signal(signal.SIGCONT)
+
+    def _pause_agent(self, rng: random.Random) -> None:
+        """Stop one for so long that calls come late, and all at once."""
+        daemon = rng.choice(list(self.site.agents.values()))
+        daemon.signal(signal.SIGSTOP)
+        self._ended.wait(rng.choice([2, 5]))
         daemon.signal(signal.SIGCONT)
 
     def _slow_card(self, rng: random.Random) -> None:
