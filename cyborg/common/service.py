@@ -20,6 +20,7 @@ from oslo_service import opts as service_opts
 
 from cyborg import conf
 from cyborg.common import exception
+from cyborg.common import notifier
 from cyborg.common import rpc
 from cyborg.objects import base
 from cyborg.objects import register_all
@@ -161,6 +162,7 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
     timer.daemon = True
     timer.start()
     stop()
+    notifier.stop()
     timer.cancel()
     std_logging.shutdown()
     return 0

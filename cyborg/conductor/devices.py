@@ -8,6 +8,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
+from cyborg.conductor import notifications
 from cyborg.conductor import providers
 from cyborg.context import RequestContext
 from cyborg.db import attribute as attribute_db
@@ -78,6 +79,15 @@ def _store_status(
         context, device.id, {"status": status, "status_reason": reason}
     )
     host_db.mark(context, hostname)
+    notifications.devices(
+        context,
+        notifications.Event.DEVICE_ENABLE
+        if status == constants.DeviceStatus.ENABLED
+        else notifications.Event.DEVICE_DISABLE,
+        [device],
+        status=status,
+        status_reason=reason,
+    )
     return hostname, {deployable.id for deployable in deployables}
 
 

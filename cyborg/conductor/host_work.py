@@ -499,7 +499,7 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         if work.is_late():
             raise Failed("it was not done in time")
         image = _resolve(context, work)
-        _begin_update(context, work)
+        _enter(context, work, "Programming")
         faults.point("firmware-programming")
         answer = work.agent.device_update(
             context,
@@ -521,24 +521,6 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         faults.point("firmware-programmed")
         _finish(context, work, None)
         faults.point("firmware-stored")
-
-
-@engine.use_case
-def _begin_update(context: RequestContext, work: Work) -> None:
-    """Begin, if no bind was under way when the job was queued.
-
-    From then on binds see the job.
-    """
-    deployables = [
-        row.id
-        for row in deployable_db.find(
-            context, device_uuid=work.target.device_uuid
-        )
-    ]
-    handle_db.lock_of(context, deployables)
-    if arq_db.holding_handles_of(context, deployables):
-        raise Failed("an accelerator request uses the device")
-    _enter(context, work, "Programming")
 
 
 def _end_or_repeat(

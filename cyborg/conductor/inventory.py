@@ -15,7 +15,9 @@ from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from cyborg.common import constants
+from cyborg.conductor import notifications
 from cyborg.context import RequestContext
+from cyborg.db import device as device_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import inventory as inventory_db
@@ -539,6 +541,8 @@ def report_data(
     if changes:
         host_db.mark(context, hostname)
         _log(hostname, changes)
+        if notifications.is_on():
+            _notify(context, hostname, changes, stored)
     return bool(changes)
 
 
@@ -576,3 +580,21 @@ def _log(hostname: str, changes: Changes) -> None:
         len(changes.missing["device"]),
         len(changes.back["device"]),
     )
+
+
+def _notify(
+    context: RequestContext,
+    hostname: str,
+    changes: Changes,
+    stored: inventory_db.Stored,
+) -> None:
+    known = {row.id for row in stored.devices}
+    now = {row.id: row for row in device_db.find(context, hostname=hostname)}
+    event = notifications.Event
+    for kind, ids in (
+        (event.DEVICE_CREATE, now.keys() - known),
+        (event.DEVICE_UPDATE, changes.device_values),
+        (event.DEVICE_LOST, changes.missing["device"]),
+        (event.DEVICE_FOUND, changes.back["device"]),
+    ):
+        notifications.devices(context, kind, [now[id_] for id_ in sorted(ids)])

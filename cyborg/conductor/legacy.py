@@ -10,6 +10,7 @@ from oslo_utils import uuidutils
 
 from cyborg.common import exception
 from cyborg.common import states
+from cyborg.conductor import notifications
 from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
@@ -87,6 +88,7 @@ class Methods:
             quota.limits_to_add(project_id, [], 1),
         )
         row = arq_db.get(context, uuid)
+        notifications.arqs(context, notifications.Event.ARQ_CREATED, [row])
         return arq_objects.ExtARQ(
             arq=to_arq(row), substate="Initial", deployable_uuid=None
         )

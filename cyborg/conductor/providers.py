@@ -26,6 +26,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
+from cyborg.conductor import notifications
 from cyborg.conductor import provider_state
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -475,7 +476,14 @@ def remove_gone(pass_: _Pass) -> None:
             )
     parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
+        known = pass_.rows.devices
         pass_.rows = host_db.load(pass_.context, pass_.hostname)
+        left = {row.id for row in pass_.rows.devices}
+        notifications.devices(
+            pass_.context,
+            notifications.Event.DEVICE_DELETE,
+            [row for row in known if row.id not in left],
+        )
 
 
 def _remove_provider(pass_: _Pass, deployable: Any) -> bool:
@@ -531,6 +539,9 @@ def remove_host(context: RequestContext, hostname: str) -> None:
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
         host_db.delete(context, hostname)
+        notifications.devices(
+            context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
+        )
     except Exception as error:
         # What was deleted too early comes back with the next comparison.
         host_db.fail(context, hostname, owner, _reason(error), 0)

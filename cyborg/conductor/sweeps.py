@@ -19,6 +19,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor import binding
+from cyborg.conductor import notifications
 from cyborg.conductor import quota
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
@@ -141,6 +142,12 @@ def fail_stuck_bind(context: RequestContext, row: Any) -> None:
     LOG.warning("ARQ %s was left in state BindStarted; it fails", row.uuid)
     quota.move_one(context, row.id, State.BIND_FAILED)
     arq_db.move(context, row.id, State.BIND_FAILED, substate="Failed")
+    notifications.arq(
+        context,
+        notifications.Event.ARQ_BIND_FAILED,
+        row.id,
+        reason="its work on the host was lost",
+    )
     if row.attach_handle_id is not None:
         job_db.create(
             context,
@@ -233,7 +240,7 @@ def delete_never_bound(context: RequestContext) -> None:
             _action_text(),
         )
         if CONF.conductor.orphan_action == "free":
-            binding.delete(_as_service(context), [row.uuid], None, None)
+            _free(context, [row.uuid], None)
 
 
 def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
@@ -256,7 +263,7 @@ def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
             _action_text(),
         )
         if CONF.conductor.orphan_action == "free":
-            binding.delete(_as_service(context), None, instance, None)
+            _free(context, None, instance)
     if there:
         leftover_db.unmark_orphans(context, there)
 
@@ -275,6 +282,18 @@ def _action_text() -> str:
     if CONF.conductor.orphan_action == "free":
         return "; they are freed"
     return "; [conductor] orphan_action = report, so they stay"
+
+
+def _free(
+    context: RequestContext, uuids: list[str] | None, instance: str | None
+) -> None:
+    binding.delete(
+        _as_service(context),
+        uuids,
+        instance,
+        None,
+        notifications.Event.ARQ_ORPHAN_FREED,
+    )
 
 
 def _as_service(context: RequestContext) -> RequestContext:

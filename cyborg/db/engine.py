@@ -188,6 +188,7 @@ def writing(context: Context) -> Iterator[sa.Connection]:
         return
     outer = getattr(_begin, "writing", False)
     _begin.writing = True
+    context.transaction.after_commit = []
     try:
         with (
             get_engine().begin() as connection,
@@ -196,6 +197,20 @@ def writing(context: Context) -> Iterator[sa.Connection]:
             yield connection
     finally:
         _begin.writing = outer
+    for callback in context.transaction.after_commit:
+        callback()
+
+
+def after_commit(context: Context, callback: Callable[[], None]) -> None:
+    """Call ``callback`` once the open transaction has committed.
+
+    It must not raise, as nothing can be undone then; if the transaction is
+    rolled back it is not called. Outside a transaction it is called at once.
+    """
+    if _is_open(context) and context.transaction.writing:
+        context.transaction.after_commit.append(callback)
+    else:
+        callback()
 
 
 def reader(

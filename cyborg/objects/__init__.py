@@ -6,4 +6,5 @@ def register_all() -> None:
     __import__("cyborg.objects.arq")
     __import__("cyborg.objects.device")
     __import__("cyborg.objects.device_profile")
+    __import__("cyborg.objects.notification")
     __import__("cyborg.objects.report")

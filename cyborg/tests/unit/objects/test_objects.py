@@ -16,11 +16,13 @@ from cyborg.objects import report
 # A change of a fingerprint needs a new version of the object.
 FINGERPRINTS = {
     "ARQ": "1.1-9b22fe39712eb1eb6ecf83a39ce19cf0",
+    "ARQPayload": "1.0-0a4f6df9ed991954eda9e848b5592d5c",
     "AttachHandle": "1.1-02c5734a692828beb22e7c6e7ec52ebb",
     "Attribute": "1.0-3e042d6370779d8da3d32f99ac8f5951",
     "ControlpathID": "1.2-a80f277f3a2c060b07301b74a69403e0",
     "Deployable": "1.1-d51f17df1436da69ad45176fb103f2c5",
     "Device": "1.3-45ac9a7f5b508c7eb150e4cb706bbde5",
+    "DevicePayload": "1.0-fbf6e2c7c49a86741b1281347dc2b48e",
     "DeviceProfile": "1.1-a7d1ea4646e897ad17765531c96765c1",
     "DriverAttachHandle": "1.0-074827c976ff5a627b77de5618ad61f2",
     "DriverAttribute": "1.0-5b6075e350e0c681bb086c855aa5b1d8",
