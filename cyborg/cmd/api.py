@@ -153,7 +153,8 @@ class Workers:
         """Run the workers until a signal ends them; returns the status."""
         for name in ("SIGTERM", "SIGINT"):
             signal.signal(getattr(signal, name), self._end)
-        signal.signal(signal.SIGHUP, self._pass_on)
+        for name in ("SIGHUP", "SIGUSR2"):
+            signal.signal(getattr(signal, name), self._pass_on)
         while not self._ended and len(self._alive) < self._count:
             self._start()
         while self._alive:
@@ -181,7 +182,12 @@ class Workers:
         status = 1
         try:
             # Not the parent's, until there are this process' own.
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in (
+                signal.SIGTERM,
+                signal.SIGINT,
+                signal.SIGHUP,
+                signal.SIGUSR2,
+            ):
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._heart)
             threading.Thread(target=self._end_with_parent, daemon=True).start()

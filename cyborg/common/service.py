@@ -1,10 +1,12 @@
-"""Runs a manager as a daemon: one process, threads, and three signals.
+"""Runs a manager as a daemon: one process, threads, and four signals.
 
 SIGTERM and SIGINT drain and end it, SIGHUP reloads options that may change
-while it runs. A supervisor such as systemd starts it again if it dies.
+while it runs, SIGUSR2 makes it tell what it is doing. A supervisor such as
+systemd starts it again if it dies.
 """
 
 from collections.abc import Callable
+from importlib import metadata
 import logging as std_logging
 import os
 import signal
@@ -16,6 +18,8 @@ from typing import Protocol
 from oslo_config import cfg
 from oslo_log import log as logging
 import oslo_messaging as messaging
+from oslo_reports import guru_meditation_report as guru
+from oslo_reports import opts as report_opts
 from oslo_service import opts as service_opts
 
 from cyborg import conf
@@ -27,6 +31,19 @@ from cyborg.objects import register_all
 
 CONF = conf.CONF
 LOG = logging.getLogger(__name__)
+
+
+class Version:
+    """What a report says of this software."""
+
+    def vendor_string(self) -> str:
+        return "OpenStack"
+
+    def product_string(self) -> str:
+        return "OpenStack Cyborg"
+
+    def version_string_with_package(self) -> str:
+        return metadata.version("openstack-cyborg")
 
 
 class Manager(Protocol):
@@ -56,7 +73,12 @@ def prepare(
     )
     # graceful_shutdown_timeout and what a daemon logs of its options.
     service_opts.register_service_opts(CONF)
+    report_opts.set_defaults(CONF)
     rpc.set_defaults()
+    # Which of the processes on a host measured it.
+    CONF.set_default(
+        "metrics_process_name", _program(), group="oslo_messaging_metrics"
+    )
     try:
         CONF(
             sys.argv[1:] if argv is None else argv,
@@ -67,6 +89,10 @@ def prepare(
         sys.exit(f"Configuration: {error}")
     logging.setup(CONF, "cyborg")
     register_all()
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0]) or "cyborg"
 
 
 class Service:
@@ -137,6 +163,9 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
         ("SIGHUP", on_reload),
     ):
         signal.signal(getattr(signal, name), handler)
+    guru.TextGuruMeditation.setup_autorun(
+        Version(), service_name=_program(), conf=CONF
+    )
     try:
         start()
     except exception.ConfigInvalid as error:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from oslo_messaging._metrics import client as metrics
 from oslo_privsep import priv_context
 
 from cyborg import conf
@@ -16,6 +17,8 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     for module in conf.MODULES:
         for group, options in module.list_opts().items():
             groups.setdefault(group, []).extend(options)
+    # oslo.messaging registers them and leaves them out of its own list.
+    groups["oslo_messaging_metrics"] = list(metrics.oslo_messaging_metrics)
     for group in PRIVSEP_GROUPS:
         groups[group] = list(priv_context.OPTS)
     return list(groups.items())

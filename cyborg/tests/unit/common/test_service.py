@@ -1,0 +1,133 @@
+"""A daemon as a process: what it tells of itself."""
+
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from cyborg.tests.fixtures import process
+
+# A daemon that does nothing, and says when it listens to signals.
+IDLE = """
+import sys
+from cyborg.common import service
+service.prepare()
+sys.exit(service.serve(lambda: print("ready", flush=True), lambda: None))
+"""
+
+# A process that calls itself.
+CALLER = """
+import oslo_messaging as messaging
+from cyborg.common import rpc, service
+from cyborg.context import get_admin_context
+
+class Endpoint:
+    target = messaging.Target(version="1.1")
+
+    def agent_register(self, context, names):
+        return names
+
+service.prepare()
+serializer = messaging.NoOpSerializer()
+target = messaging.Target(topic="cyborg-conductor", server="c1")
+server = rpc.get_server(target, [Endpoint()], serializer)
+server.start()
+client = rpc.get_client(target(version="1.1"), serializer, None)
+assert client.call(get_admin_context(), "agent_register", names=["a"]) == ["a"]
+server.stop()
+server.wait()
+"""
+
+
+def _start(
+    directory: pathlib.Path, code: str, options: str
+) -> subprocess.Popen[str]:
+    config = directory / "cyborg.conf"
+    config.write_text(options)
+    main = directory / "cyborg-daemon"
+    main.write_text(code)
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", main, "--config-file", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=process.environment(),
+    )
+
+
+def test_sigusr2_makes_a_report(tmp_path: pathlib.Path) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    daemon = _start(
+        tmp_path,
+        IDLE,
+        f"""
+[DEFAULT]
+transport_url = fake://
+[database]
+connection = mysql+pymysql://root:hush@db/cyborg
+[oslo_reports]
+log_dir = {reports}
+""",
+    )
+    try:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == "ready\n"
+        daemon.send_signal(signal.SIGUSR2)
+        deadline = time.monotonic() + 60
+        found: list[pathlib.Path] = []
+        while not (found and found[0].read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            found = list(reports.glob("cyborg-daemon_gurumeditation_*"))
+        # It goes on as if nothing had been.
+        assert daemon.poll() is None
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0
+    finally:
+        daemon.kill()
+        daemon.communicate()
+    text = found[0].read_text()
+    for part in ("OpenStack Cyborg", "Threads", "service_down_time"):
+        assert part in text
+    assert "hush" not in text
+
+
+def test_calls_are_measured(
+    tmp_path: pathlib.Path, socket_dir: pathlib.Path
+) -> None:
+    name = str(socket_dir / "metrics")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as metrics:
+        metrics.bind(name)
+        metrics.settimeout(30)
+        daemon = _start(
+            tmp_path,
+            CALLER,
+            f"""
+[DEFAULT]
+transport_url = fake://
+[oslo_messaging_metrics]
+metrics_enabled = true
+metrics_socket_file = {name}
+metrics_thread_stop_timeout = 1
+""",
+        )
+        try:
+            _output, error = daemon.communicate(timeout=60)
+            assert daemon.returncode == 0, error
+            measured = {}
+            wanted = {
+                "rpc_client_invocation_end_total",
+                "rpc_client_processing_seconds",
+            }
+            while not wanted <= measured.keys():
+                told = json.loads(metrics.recv(65536))
+                measured[told["name"]] = told["labels"]
+        finally:
+            daemon.kill()
+    for metric in wanted:
+        assert measured[metric]["process"] == "cyborg-daemon"
+        assert measured[metric]["method"] == "agent_register"
