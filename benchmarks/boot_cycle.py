@@ -117,7 +117,7 @@ def targets(
         "conductor",
         site.database_url,
         site.transport_url,
-        site._peers["nova"],
+        site.nova_url,
         ready=lambda: floor.READY in conductor.log,
     )
     api = site.program(

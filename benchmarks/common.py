@@ -35,6 +35,9 @@ HEADERS = {
     "X-Project-Id": "measured-project",
     "X-User-Id": "measured-user",
 }
+# Path at which our Placement says how many requests it has answered.
+COUNT = "/requests-so-far"
+
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -275,7 +278,8 @@ class Site(services.Cloud):
         self.directory = directory
         self.database_url = database_url
         self.transport_url = transport_url
-        self._peers = {"placement": placement_url, "nova": nova_url}
+        self.placement_url = placement_url
+        self.nova_url = nova_url
         self.options: services.Options = {}
         self.port = process.free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/accelerator"
@@ -297,14 +301,14 @@ class Site(services.Cloud):
                 "database": {"connection": self.database_url},
                 "placement": {
                     "auth_type": "admin_token",
-                    "endpoint": self._peers["placement"],
+                    "endpoint": self.placement_url,
                     "token": "admin",
-                    "endpoint_override": self._peers["placement"],
+                    "endpoint_override": self.placement_url,
                 },
                 "nova": {
                     "auth_type": "none",
-                    "endpoint": self._peers["nova"],
-                    "endpoint_override": self._peers["nova"],
+                    "endpoint": self.nova_url,
+                    "endpoint_override": self.nova_url,
                 },
                 "oslo_concurrency": {"lock_path": state / "locks"},
             },
@@ -340,13 +344,20 @@ class Site(services.Cloud):
 
 
 @contextlib.contextmanager
-def site(placement_url: str = "http://127.0.0.1:9") -> Iterator[Site]:
-    """Provide a site with a schema, and a Nova that takes every event."""
-    with (
-        tempfile.TemporaryDirectory(prefix="cyborg-bench-") as name,
-        database.database("mysql") as database_url,
-        rabbit.virtual_host() as transport_url,
-    ):
+def site(
+    placement_url: str = "http://127.0.0.1:9", database_url: str | None = None
+) -> Iterator[Site]:
+    """Provide a site with a schema, and a Nova that takes every event.
+
+    :param database_url: an empty database; None = one on the usual server
+    """
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="cyborg-bench-")
+        )
+        if database_url is None:
+            database_url = stack.enter_context(database.database("mysql"))
+        transport_url = stack.enter_context(rabbit.virtual_host())
         directory = pathlib.Path(name)
         nova_port = process.free_port()
         made = Site(

@@ -33,6 +33,7 @@ import requests  # noqa: E402
 import sqlalchemy as sa  # noqa: E402
 
 from cyborg.api import pecan_cache  # noqa: E402
+from cyborg.common import rpc  # noqa: E402
 from cyborg.db import models  # noqa: E402
 
 CONF = cfg.CONF
@@ -43,11 +44,13 @@ THREADS = 10
 GATHER = 0.1
 
 ARQS = models.ARQ.__table__
+ATTRIBUTES = models.Attribute.__table__
 BOUND = models.BoundInstance.__table__
 DEPLOYABLES = models.Deployable.__table__
 DEVICES = models.Device.__table__
 HANDLES = models.AttachHandle.__table__
 HOSTS = models.Host.__table__
+PATHS = models.ControlPathID.__table__
 OUTBOX = models.Notification.__table__
 PROFILES = models.DeviceProfile.__table__
 
@@ -247,6 +250,56 @@ class UseCases:
     def wake(self, context: Any) -> None:
         self._wake()
 
+    def heartbeat(self, context: Any, host: str, digest: str) -> bool:
+        with self._engine.begin() as connection:
+            return bool(
+                connection.execute(
+                    sa.update(HOSTS)
+                    .where(
+                        HOSTS.c.hostname == host,
+                        HOSTS.c.report_digest == digest,
+                    )
+                    .values(last_seen_at=timeutils.utcnow())
+                ).rowcount
+            )
+
+    def report(
+        self, context: Any, host: str, devices: list[Any], value: str
+    ) -> None:
+        found = sa.select(DEVICES.c.id).where(DEVICES.c.hostname == host)
+        parts = sa.select(DEPLOYABLES.c.id).where(
+            DEPLOYABLES.c.device_id.in_(found)
+        )
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.select(HOSTS)
+                .where(HOSTS.c.hostname == host)
+                .with_for_update()
+            ).one()
+            for query in (
+                sa.select(DEVICES).where(DEVICES.c.hostname == host),
+                sa.select(PATHS).where(PATHS.c.device_id.in_(found)),
+                sa.select(DEPLOYABLES).where(
+                    DEPLOYABLES.c.device_id.in_(found)
+                ),
+                sa.select(HANDLES).where(HANDLES.c.deployable_id.in_(parts)),
+                sa.select(ATTRIBUTES).where(
+                    ATTRIBUTES.c.deployable_id.in_(parts)
+                ),
+            ):
+                rows = connection.execute(query).all()
+            changed = next(row for row in rows if row.key == "firmware")
+            connection.execute(
+                sa.update(ATTRIBUTES)
+                .where(ATTRIBUTES.c.id == changed.id)
+                .values(value=value)
+            )
+            connection.execute(
+                sa.update(HOSTS)
+                .where(HOSTS.c.hostname == host)
+                .values(last_seen_at=timeutils.utcnow())
+            )
+
 
 class Outbox:
     """Tells Nova what there is to tell."""
@@ -389,6 +442,7 @@ def make_engine(url: str) -> sa.Engine:
 
 
 def transport(url: str) -> Any:
+    messaging.set_transport_defaults(rpc.EXCHANGE)
     CONF([], project="floor", default_config_files=[])
     return messaging.get_rpc_transport(CONF, url)
 
