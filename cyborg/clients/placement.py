@@ -4,17 +4,21 @@ Every status is looked at. Whatever depends on what a provider is like now is
 written with the generation that came with what was read.
 """
 
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 import dataclasses
 import threading
 from typing import Any
 from urllib import parse
+import weakref
 
+from keystoneauth1 import adapter as ks_adapter
 from keystoneauth1 import exceptions as ks_exceptions
 import requests
 
 from cyborg.clients import auth
+from cyborg.clients import breaker
 from cyborg.common import exception
 
 GROUP = "placement"
@@ -34,6 +38,8 @@ _NAMES_PER_QUERY = 25
 
 # Away, overloaded, or not letting us in: nothing is wrong with the request.
 _UNAVAILABLE = (401, 403, 429)
+# It is so for every request, so others need not try. 500 may be for this one.
+_AWAY = (*_UNAVAILABLE, 502, 503, 504)
 
 Inventories = dict[str, dict[str, Any]]
 
@@ -57,6 +63,28 @@ def forget() -> None:
         _known.classes.clear()
 
 
+# Placement that is configured anew is tried at once.
+_breakers: weakref.WeakKeyDictionary[ks_adapter.Adapter, breaker.Breaker] = (
+    weakref.WeakKeyDictionary()
+)
+_breakers_lock = threading.Lock()
+
+
+def _breaker(adapter: ks_adapter.Adapter) -> breaker.Breaker:
+    with _breakers_lock:
+        if adapter not in _breakers:
+            _breakers[adapter] = breaker.Breaker("Placement")
+        return _breakers[adapter]
+
+
+def is_away() -> bool:
+    """Tell whether a request would fail without being sent."""
+    try:
+        return _breaker(auth.adapter(GROUP)).is_open
+    except exception.ConfigInvalid:
+        return False
+
+
 def _quote(text: str) -> str:
     return parse.quote(text, safe="")
 
@@ -70,11 +98,20 @@ class Client:
     sense. The latter, and ``PlacementConflict``, have ``kwargs["status"]``
     and ``kwargs["error_code"]``.
 
+    While it does not, one request is sent every few seconds, and all others
+    fail at once.
+
     :param request_id: global id of the request this is done for
+    :param before: called before every request
     """
 
-    def __init__(self, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        request_id: str | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> None:
         self._headers = auth.headers(request_id)
+        self._before = before
 
     # -- providers
 
@@ -296,7 +333,13 @@ class Client:
         stale: str | None = None,
         microversion: str = MICROVERSION,
     ) -> requests.Response:
+        if self._before is not None:
+            self._before()
         adapter = auth.adapter(GROUP)
+        guard = _breaker(adapter)
+        refusal = guard.enter()
+        if refusal is not None:
+            raise exception.PlacementUnavailable(reason=refusal)
         try:
             response = adapter.request(
                 path,
@@ -307,10 +350,14 @@ class Client:
                 raise_exc=False,
             )
         except ks_exceptions.ClientException as error:
-            raise exception.PlacementUnavailable(
-                reason=auth.reason(error)
-            ) from error
+            reason = auth.reason(error)
+            guard.failed(reason)
+            raise exception.PlacementUnavailable(reason=reason) from error
         status = response.status_code
+        if status in _AWAY:
+            guard.failed(f"{status} {_detail(response)}")
+        else:
+            guard.succeeded()
         if status in accept:
             return response
         if status >= 500 or status in _UNAVAILABLE:

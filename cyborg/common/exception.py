@@ -130,6 +130,10 @@ class HostNotFound(NotFound):
     template = _("No agent has reported the host %(host)s.")
 
 
+class HostLeaseLost(CyborgException):
+    template = _("Another conductor has taken over host %(host)s.")
+
+
 class HostInUse(Conflict):
     template = _("Host %(host)s cannot be deleted: %(reason)s.")
 

@@ -26,7 +26,6 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
-from cyborg.conductor import notifications
 from cyborg.conductor import provider_state
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -41,19 +40,51 @@ _ATTEMPTS = 6
 _LONGEST_PAUSE = 120
 
 
+class _Lease:
+    """A host's lease, which its owner keeps for as long as it works."""
+
+    def __init__(
+        self, context: RequestContext, hostname: str, owner: str
+    ) -> None:
+        self._context = context
+        self._hostname = hostname
+        self._owner = owner
+        self._taken = time.monotonic()
+
+    def keep(self) -> None:
+        """Renew it now and then.
+
+        :raises HostLeaseLost: this was too late
+        """
+        if time.monotonic() - self._taken < _lease() / 4:
+            return
+        if not host_db.renew(
+            self._context, self._hostname, self._owner, _lease()
+        ):
+            raise exception.HostLeaseLost(host=self._hostname)
+        self._taken = time.monotonic()
+
+
 class _Pass:
     """One comparison of a host with Placement.
 
     :param full: look at every provider, whatever its generation
+    :param lease: kept while the work goes on
     """
 
     def __init__(
-        self, context: RequestContext, hostname: str, full: bool
+        self,
+        context: RequestContext,
+        hostname: str,
+        full: bool,
+        lease: _Lease | None = None,
     ) -> None:
         self.context = context
         self.hostname = hostname
         self.full = full
-        self.client = placement.Client(context.global_id)
+        self.client = placement.Client(
+            context.global_id, lease.keep if lease else None
+        )
         self.rows = host_db.load(context, hostname)
         self.root = ""
         self.tree: dict[str, provider_state.Actual] = {}
@@ -476,14 +507,7 @@ def remove_gone(pass_: _Pass) -> None:
             )
     parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
-        known = pass_.rows.devices
         pass_.rows = host_db.load(pass_.context, pass_.hostname)
-        left = {row.id for row in pass_.rows.devices}
-        notifications.devices(
-            pass_.context,
-            notifications.Event.DEVICE_DELETE,
-            [row for row in known if row.id not in left],
-        )
 
 
 def _remove_provider(pass_: _Pass, deployable: Any) -> bool:
@@ -534,14 +558,16 @@ def remove_host(context: RequestContext, hostname: str) -> None:
             raise exception.HostInUse(
                 host=hostname, reason=f"{uuids} refer to it"
             )
-        pass_ = _Pass(context, hostname, full=True)
+        pass_ = _Pass(
+            context,
+            hostname,
+            full=True,
+            lease=_Lease(context, hostname, owner),
+        )
         for provider in _providers_of(pass_):
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
         host_db.delete(context, hostname)
-        notifications.devices(
-            context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
-        )
     except Exception as error:
         # What was deleted too early comes back with the next comparison.
         host_db.fail(context, hostname, owner, _reason(error), 0)
@@ -656,14 +682,17 @@ def _sync(
     while row is not None:
         faults.point("sync-claimed")
         try:
-            pass_ = _Pass(context, hostname, full)
+            lease = _Lease(context, hostname, owner)
+            pass_ = _Pass(context, hostname, full, lease)
             if pass_.rows.deployables or pass_.rows.devices:
                 pass_.read_tree()
                 remove_gone(pass_)
                 pass_.read()
                 pass_.apply()
         except Exception as error:
-            host_db.fail(context, hostname, owner, _reason(error), _pause(row))
+            # An outage is nothing that this host has to wait longer for.
+            pause = 0 if placement.is_away() else _pause(row)
+            host_db.fail(context, hostname, owner, _reason(error), pause)
             raise
         if pass_.errors:
             text = "; ".join(pass_.errors.values())
@@ -734,6 +763,8 @@ def sync_due(limit: int = 200) -> bool:
 
     :returns: whether there may be more
     """
+    if placement.is_away():
+        return False
     names = host_db.due(
         cyborg_context.get_admin_context(),
         limit,
@@ -763,11 +794,14 @@ def sync_many(names: Sequence[str], full: bool = False) -> bool:
         except Exception:
             LOG.exception("Providers of host %s", hostname)
 
-    if names:
+    # The first finds out whether Placement is there.
+    for hostname in names[:1]:
+        one(hostname)
+    if names[1:] and not away.is_set():
         with futures.ThreadPoolExecutor(
             CONCURRENCY, thread_name_prefix="placement"
         ) as executor:
-            list(executor.map(one, names))
+            list(executor.map(one, names[1:]))
     return away.is_set()
 
 

@@ -183,6 +183,21 @@ def claim(
 
 
 @engine.use_case
+def renew(
+    context: RequestContext, hostname: str, owner: str, lease: float
+) -> bool:
+    """Keep the lease for longer; False if somebody else has it by now."""
+    return (
+        context.connection.execute(
+            sa.update(HOSTS)
+            .where(HOSTS.c.hostname == hostname, HOSTS.c.sync_owner == owner)
+            .values(sync_due_at=_after(lease))
+        ).rowcount
+        == 1
+    )
+
+
+@engine.use_case
 def finish(
     context: RequestContext,
     hostname: str,

@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import threading
+import time
 from typing import Any
 import uuid
 
@@ -552,11 +553,12 @@ def test_placement_is_away(site: Site) -> None:
     row = site.host.row
     assert row.sync_done < row.sync_wanted
     assert row.sync_owner is None
+    assert providers.sync_due() is False
+    # Nobody tried.
+    assert site.host.row == row
     CONF.clear_override("endpoint_override", group="placement")
     auth.reset()
-    # The pause ends by itself; a change ends it at once.
-    with engine.writing(site.host.context):
-        host_db.mark(site.host.context, site.host.name)
+    # It was an outage, so the host itself does not have to wait.
     providers.sync_due()
     assert site.tree[name]["inventories"]["FPGA"]["reserved"] == 1
     assert site.host.row.sync_error is None
@@ -598,6 +600,79 @@ def test_one_conductor_works_on_a_host_at_a_time(site: Site) -> None:
     waiting.join(30)
     assert done == [{}]
     assert len(site.tree) == 1
+
+
+def test_an_outage_costs_one_attempt_however_many_hosts(
+    make_site: Callable[[], Site],
+) -> None:
+    sites = [make_site() for _ in range(6)]
+    for site in sites:
+        site.host.add_card(_name(site, "a"))
+    CONF.set_override("connect_retries", 0, group="placement")
+    CONF.set_override(
+        "endpoint_override", "http://127.0.0.1:1", group="placement"
+    )
+    auth.reset()
+    assert providers.sync_due() is False
+    assert [site.host.row.sync_attempts for site in sites].count(0) == 5
+    assert client.is_away()
+
+
+def test_a_lease_is_kept_during_long_work(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CONF.set_override("job_lease", 1, group="conductor")
+    lease = 4
+    for suffix in "abc":
+        site.host.add_card(_name(site, suffix))
+    create = client.Client.create_provider
+    claimed = []
+
+    def slow(self: client.Client, *args: str) -> dict[str, Any]:
+        # Each call is short enough, all of them together are not.
+        time.sleep(lease * 0.6)
+        claimed.append(
+            host_db.claim(site.host.context, site.host.name, "other", 60)
+        )
+        return create(self, *args)
+
+    monkeypatch.setattr(client.Client, "create_provider", slow)
+    try:
+        assert site.sync() == {}
+    finally:
+        CONF.clear_override("job_lease", group="conductor")
+    assert claimed == [None, None, None]
+    assert len(site.tree) == 3
+
+
+def test_a_lease_that_was_lost_ends_the_work(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CONF.set_override("job_lease", 1, group="conductor")
+    for suffix in "ab":
+        site.host.add_card(_name(site, suffix))
+    create = client.Client.create_provider
+    made = []
+
+    def stalled(self: client.Client, *args: str) -> dict[str, Any]:
+        made.append(create(self, *args))
+        with engine.writing(site.host.context):
+            site.host.context.connection.execute(
+                sa.update(models.Host).values(sync_owner="other")
+            )
+        time.sleep(1.2)
+        return made[-1]
+
+    monkeypatch.setattr(client.Client, "create_provider", stalled)
+    try:
+        with pytest.raises(exception.PlacementUnavailable, match="taken over"):
+            site.sync()
+    finally:
+        CONF.clear_override("job_lease", group="conductor")
+    assert len(made) == 1
+    # What the other one does is not disturbed.
+    assert site.host.row.sync_owner == "other"
+    assert site.host.row.sync_error is None
 
 
 def test_hosts_are_compared_again_after_a_while(

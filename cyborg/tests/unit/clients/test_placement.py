@@ -51,6 +51,47 @@ def test_the_connection_breaks(
         client.get_tree(UUID)
 
 
+@pytest.mark.parametrize("status", [401, 403, 429, 502, 503, 504])
+def test_an_outage_costs_one_attempt(
+    peer: conftest.Peer, client: placement.Client, status: int
+) -> None:
+    for _ in range(2):
+        peer.answer(status, {})
+    with pytest.raises(exception.PlacementUnavailable):
+        client.get_tree(UUID)
+    assert placement.is_away()
+    sent = len(peer.requests)
+    peer.answers.clear()
+    for other in (client, placement.Client()):
+        with pytest.raises(exception.PlacementUnavailable, match=str(status)):
+            other.get_tree(UUID)
+    assert len(peer.requests) == sent
+    # Placement that is configured anew is tried at once.
+    auth.reset()
+    assert not placement.is_away()
+    peer.answer(200, {"resource_providers": []})
+    assert client.get_tree(UUID) == []
+
+
+@pytest.mark.parametrize("status", [404, 409, 500])
+def test_one_bad_answer_is_no_outage(
+    peer: conftest.Peer, client: placement.Client, status: int
+) -> None:
+    peer.answer(status, _error(None))
+    with pytest.raises(exception.CyborgException):
+        client.get_tree(UUID)
+    assert not placement.is_away()
+
+
+def test_what_is_to_be_done_before_every_request(peer: conftest.Peer) -> None:
+    seen = []
+    client = placement.Client(before=lambda: seen.append(len(peer.requests)))
+    for _ in range(2):
+        peer.answer(200, {"resource_providers": []})
+        client.get_tree(UUID)
+    assert seen == [0, 1]
+
+
 def test_somebody_else_wrote(
     peer: conftest.Peer, client: placement.Client
 ) -> None:
