@@ -248,6 +248,9 @@ def _take_handles(
     given: dict[int, Any] = {}
     for rp_uuid in order:
         arqs = by_provider[rp_uuid]
+        for row in deployables[rp_uuid]:
+            if row.is_updated:
+                raise exception.DeployableInUse(uuid=row.uuid)
         usable = [
             row.id
             for row in deployables[rp_uuid]

@@ -66,6 +66,10 @@ class Failed(Exception):
     """The work cannot be done, and repeating it would not help."""
 
 
+class Late(Failed):
+    """The deadline has passed; what was asked for may still be done."""
+
+
 @dataclasses.dataclass
 class Work:
     """A job that is ours, and what it is about.
@@ -477,9 +481,12 @@ def _store_loaded(
 
 
 def _program(context: RequestContext, work: Work) -> None:
+    if "failed" in work.payload:
+        _fence(context, work)
+        return
     try:
         if work.is_late():
-            raise Failed("it was not done in time")
+            raise Late("it was not done in time")
         image = _resolve(context, work)
         _begin_program(context, work)
         faults.point("program-programming")
@@ -495,11 +502,14 @@ def _program(context: RequestContext, work: Work) -> None:
 
 
 def _update_firmware(context: RequestContext, work: Work) -> None:
+    if "failed" in work.payload:
+        _fence(context, work)
+        return
     try:
         if work.is_late():
-            raise Failed("it was not done in time")
+            raise Late("it was not done in time")
         image = _resolve(context, work)
-        _enter(context, work, "Programming")
+        _begin_update(context, work)
         faults.point("firmware-programming")
         answer = work.agent.device_update(
             context,
@@ -523,6 +533,24 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         faults.point("firmware-stored")
 
 
+@engine.use_case
+def _begin_update(context: RequestContext, work: Work) -> None:
+    """Begin, if no bind was under way when the job was queued.
+
+    From then on binds see the job.
+    """
+    deployables = [
+        row.id
+        for row in deployable_db.find(
+            context, device_uuid=work.target.device_uuid
+        )
+    ]
+    handle_db.lock_of(context, deployables)
+    if arq_db.holding_handles_of(context, deployables):
+        raise Failed("an accelerator request uses the device")
+    _enter(context, work, "Programming")
+
+
 def _end_or_repeat(
     context: RequestContext, work: Work, error: Exception
 ) -> None:
@@ -530,7 +558,37 @@ def _end_or_repeat(
         raise TryLater(error.faultstring) from error
     reason = str(error.args[0])
     LOG.error("Job %s (%s) failed: %s", work.job.uuid, work.job.kind, reason)
+    if work.job.step == "Programming" and isinstance(
+        error, (Late, exception.ServiceUnavailable)
+    ):
+        # The card may be loaded yet: nobody gets it before it is left alone.
+        work.payload["failed"] = reason
+        _begin_fence(context, work)
+        raise TryLater(reason, 0)
     _finish(context, work, reason)
+
+
+@engine.use_case
+def _begin_fence(context: RequestContext, work: Work) -> None:
+    _enter(context, work, "Fencing")
+    # The fence keeps out what is older, and that is this job's own work.
+    job_db.renumber(context, work.job.uuid, work.job.owner)
+
+
+def _fence(context: RequestContext, work: Work) -> None:
+    try:
+        work.agent.fence(
+            context,
+            work.rpc_host,
+            work.controlpath_id,
+            work.job.id,
+            float(CONF.program_timeout + CONF.bind_timeout),
+            work.target.host_rpc_version,
+        )
+    except exception.CyborgException as error:
+        raise TryLater(error.faultstring) from error
+    faults.point(f"{work.job.kind}-fenced")
+    _finish(context, work, work.payload["failed"])
 
 
 @engine.use_case
