@@ -21,7 +21,6 @@ import json
 import pathlib
 import tempfile
 import time
-from typing import Any
 
 from oslo_service import backend
 
@@ -207,71 +206,95 @@ def figures(
     ]
 
 
+class Pair:
+    """A conductor and the floor, and clients of both."""
+
+    def __init__(
+        self, site: common.Site, conductor: rpcapi.ConductorAPI
+    ) -> None:
+        self.conductor = conductor
+        self._server = site.conductor("reports-control")
+        self._least = site.program(
+            "floor",
+            "conductor",
+            site.database_url,
+            site.transport_url,
+            site.nova_url,
+            ready=lambda: floor.READY in self._least.log,
+        )
+        self._client = messaging.get_rpc_client(
+            rpc.get_transport(), messaging.Target(topic=floor.TOPIC)
+        )
+
+    def start(self) -> None:
+        self._server.start()
+        self._least.start()
+
+    def stop(self) -> None:
+        self._server.terminate()
+        self._least.terminate()
+
+    def heartbeats(self, agent: Agent) -> list[common.Figure]:
+        """Measure heartbeats of a host."""
+
+        def beat(_number: int) -> None:
+            agent.heartbeat()
+
+        def least(_number: int) -> None:
+            self._client.call(
+                {}, "heartbeat", host=agent.host, digest=agent.digest
+            )
+
+        return figures("heartbeat", *self._in_turns(beat, least, 200))
+
+    def changes(self, agent: Agent, count: int) -> list[common.Figure]:
+        """Measure reports that change one attribute of a host."""
+        plain = [
+            each.obj_to_primitive() for each in devices(agent.host, count)
+        ]
+
+        def report_change(number: int) -> None:
+            agent.report(devices(agent.host, count, number + 9))
+
+        def least(number: int) -> None:
+            self._client.call(
+                {},
+                "report",
+                host=agent.host,
+                devices=plain,
+                value=str(number),
+            )
+
+        return figures(
+            f"change on a host of {count} devices",
+            *self._in_turns(report_change, least, 30),
+        )
+
+    def _in_turns(
+        self,
+        work: Callable[[int], None],
+        least: Callable[[int], None],
+        repeats: int,
+    ) -> list[common.Timing]:
+        return in_turns(
+            [(work, self._server.pid), (least, self._least.pid)], repeats
+        )
+
+
 def steady(
     site: common.Site, conductor: rpcapi.ConductorAPI, counts: Sequence[int]
 ) -> list[common.Figure]:
-    """Measure heartbeats and reports that change one attribute."""
-    server = site.conductor("reports-control")
-    server.start()
-    least = site.program(
-        "floor",
-        "conductor",
-        site.database_url,
-        site.transport_url,
-        site.nova_url,
-        ready=lambda: floor.READY in least.log,
-    )
-    least.start()
-    client = messaging.get_rpc_client(
-        rpc.get_transport(), messaging.Target(topic=floor.TOPIC)
-    )
+    """Measure heartbeats, and reports that change one attribute."""
+    pair = Pair(site, conductor)
+    pair.start()
     made = []
     for count in counts:
         agent = Agent(conductor, f"host-{count}")
         agent.report(devices(agent.host, count))
-        if count == counts[0]:
-            beats = in_turns(
-                [
-                    (lambda _: agent.heartbeat(), server.pid),
-                    (
-                        lambda _: client.call(
-                            {},
-                            "heartbeat",
-                            host=agent.host,
-                            digest=agent.digest,
-                        ),
-                        least.pid,
-                    ),
-                ],
-                200,
-            )
-            made += figures("heartbeat", *beats)
-
-        plain = [
-            each.obj_to_primitive() for each in devices(agent.host, count)
-        ]
-        changed = in_turns(
-            [
-                (
-                    lambda n: agent.report(devices(agent.host, count, n + 9)),
-                    server.pid,
-                ),
-                (
-                    lambda n: client.call(
-                        {},
-                        "report",
-                        host=agent.host,
-                        devices=plain,
-                        value=str(n),
-                    ),
-                    least.pid,
-                ),
-            ],
-            30,
-        )
-        made += figures(f"change on a host of {count} devices", *changed)
-    server.terminate()
-    least.terminate()
+        if not made:
+            made += pair.heartbeats(agent)
+        made += pair.changes(agent, count)
+    pair.stop()
     return made
 
 
