@@ -124,6 +124,9 @@ def _repeated(call: Callable[[], T]) -> T:
     while True:
         try:
             return call()
+        except exception.ConfigInvalid as error:
+            # Where there is no Glance, users are told so.
+            raise _failed(error.faultstring) from error
         except exception.GlanceConnectionFailed as error:
             if left <= 0:
                 raise

@@ -116,3 +116,15 @@ def test_a_download_that_breaks_off(peer: conftest.Peer) -> None:
         glance.download(IMAGE, io.BytesIO())
     # What was written cannot be taken back: who called starts again.
     assert len(peer.requests) == 1
+
+
+def test_no_glance_at_all(peer: conftest.Peer) -> None:
+    CONF.clear_override("auth_type", group="glance")
+    CONF.reset()
+    CONF([], project="cyborg", default_config_files=[])
+    auth.reset()
+    with pytest.raises(
+        exception.GlanceConnectionFailed, match="has auth_type"
+    ):
+        glance.get_image(IMAGE)
+    assert peer.requests == []
