@@ -311,6 +311,17 @@ class AgentManager:
             with _told():
                 self._work.fence(controlpath_id, sequence)
 
+    @declares
+    def fence(
+        self,
+        context: cyborg_context.RequestContext,
+        controlpath_id: dict[str, Any],
+        sequence: int,
+    ) -> None:
+        """Return when nothing older is loaded into a card any more."""
+        with _told():
+            self._work.fence(controlpath_id, sequence)
+
     def _prepare(
         self,
         attach_type: str,

@@ -14,7 +14,7 @@ from cyborg.objects import base
 CONF = cfg.CONF
 
 # 1.0: fpga_program, create_vgpu_mdev, remove_vgpu_mdev
-# 1.1: program, prepare_handle, cleanup_handle, device_get_stats,
+# 1.1: program, prepare_handle, cleanup_handle, fence, device_get_stats,
 #      device_update
 VERSION = "1.1"
 
@@ -170,6 +170,27 @@ class AgentAPI:
             handle=handle,
             sequence=sequence,
             controlpath_id=controlpath_id,
+        )
+
+    def fence(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        controlpath_id: dict[str, Any],
+        sequence: int,
+        timeout: float,
+        rpc_version: str | None = VERSION,
+    ) -> None:
+        """Wait until a card is not being loaded, and keep older work out."""
+        if self._is_old(rpc_version):
+            return
+        self._call(
+            context,
+            rpc_host,
+            "fence",
+            timeout,
+            controlpath_id=controlpath_id,
+            sequence=sequence,
         )
 
     def _call_mdev(

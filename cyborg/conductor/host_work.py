@@ -587,7 +587,7 @@ def _fence(context: RequestContext, work: Work) -> None:
         )
     except exception.CyborgException as error:
         raise TryLater(error.faultstring) from error
-    faults.point(f"{work.job.kind}-fenced")
+    faults.point("load-fenced")
     _finish(context, work, work.payload["failed"])
 
 

@@ -60,6 +60,10 @@ class Agent:
         self.fenced.append(cpid)
         self._answer("cleanup", handle["uuid"])
 
+    def fence(self, context, rpc_host, cpid, sequence, timeout, version):
+        self._note(sequence)
+        self._answer("fence", rpc_host)
+
     def program(
         self,
         context,
@@ -532,6 +536,32 @@ def test_an_administrator_programs(
     store.bind(store.arqs(1), rp_uuid)
     with pytest.raises(exception.DeployableInUse):
         programming.program(store.context, deployable.uuid, IMAGE)
+
+
+def test_a_card_that_may_be_loaded_yet_is_nobody_s(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    programming.program(store.context, deployable.uuid, IMAGE)
+    away = exception.AgentNotResponding(host=HOST)
+    agent.errors = [away, away, None]
+    _run_due(store, agent)
+    jobs_table = models.Job.__table__
+    store.execute(
+        sa.update(jobs_table).values(deadline_at=jobs_table.c.created_at)
+    )
+    time.sleep(1.1)
+    for _ in range(2):
+        _run_due(store, agent)
+        with pytest.raises(exception.DeployableInUse):
+            store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    assert [name for name, _ in agent.calls] == ["program", "fence", "fence"]
+    assert agent.sequences[0] < agent.sequences[1]
+    (job,) = store.rows(models.Job)
+    assert (job.step, job.last_error) == ("failed", "it was not done in time")
+    store.bind(store.arqs(1), rp_uuid)
 
 
 def _firmware(store: inventory.Store) -> None:

@@ -89,6 +89,18 @@ def _program(cloud: clients.Cloud) -> Iterator[None]:
     cloud.program(FUNCTIONS["function-a"])
 
 
+def _hang(cloud: clients.Cloud) -> Iterator[None]:
+    """Give up a load that the card has not finished."""
+    cloud.site.steer("fpga-host", program={"hang": True})
+    cloud.program(FUNCTIONS["function-a"])
+    process.wait_until(
+        lambda: cloud.site.query("SELECT 1 FROM jobs WHERE step = 'Fencing'"),
+        "a load given up",
+    )
+    yield
+    cloud.site.steer("fpga-host")
+
+
 def _update(cloud: clients.Cloud) -> Iterator[None]:
     yield
     cloud.firmware(FUNCTIONS["function-a"])
@@ -135,6 +147,7 @@ SCENES: dict[str, Scene] = {
     "program-programming": _program,
     "program-programmed": _program,
     "program-stored": _program,
+    "load-fenced": _hang,
     "firmware-claimed": _update,
     "firmware-programming": _update,
     "firmware-programmed": _update,

@@ -355,9 +355,13 @@ def test_late_image_is_refused_by_name(
     served: fake_driver.FakeDriver, context: Any, glance: Any
 ) -> None:
     handle = mdev_handle()
-    rpcapi.AgentAPI().cleanup_handle(context, "cn1", handle, 2, CPID, 60)
+    agent = rpcapi.AgentAPI()
+    agent.cleanup_handle(context, "cn1", handle, 2, CPID, 60)
     with pytest.raises(exception.Overtaken):
         program(context, glance.add())
+    agent.fence(context, "cn1", CPID, 3, 60)
+    with pytest.raises(exception.Overtaken):
+        program(context, glance.add(), sequence=2)
     assert loaded(served) == ""
 
 
