@@ -377,7 +377,7 @@ def _differences(
         _add(
             counted,
             _usages(
-                row.project_id, row.resource_class, State(row.state), row.count
+                row.project_id, row.resource_class, State(row.state), row.arqs
             ),
         )
     for resource_class, row in _classify(context):

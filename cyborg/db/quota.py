@@ -137,11 +137,11 @@ def lock_counted(context: RequestContext) -> None:
 def count_arqs(context: RequestContext) -> Sequence[sa.Row[Any]]:
     """Count ARQs whose resource class is known.
 
-    Columns: project_id, resource_class, state, count.
+    Columns: project_id, resource_class, state, arqs.
     """
     columns = (ARQS.c.project_id, ARQS.c.resource_class, ARQS.c.state)
     return context.connection.execute(
-        sa.select(*columns, sa.func.count().label("count"))
+        sa.select(*columns, sa.func.count().label("arqs"))
         .where(
             ARQS.c.project_id.is_not(None), ARQS.c.resource_class.is_not(None)
         )
@@ -150,7 +150,7 @@ def count_arqs(context: RequestContext) -> Sequence[sa.Row[Any]]:
 
 
 @engine.reader
-def arqs_without_class(context: RequestContext) -> Sequence[sa.Row[Any]]:
+def arqs_without_class(context: RequestContext) -> Sequence[Any]:
     """Return ARQs of earlier releases, with their profile, by id.
 
     Columns: id, project_id, state, device_profile_id,
