@@ -82,7 +82,8 @@ class API(fixture.GabbiFixture):
         for forget in (auth.reset, placement_client.forget):
             forget()
             self._stack.callback(forget)
-        _running = self._stack.enter_context(api.running([str(config)]))
+        self.running = self._stack.enter_context(api.running([str(config)]))
+        _running = self.running
 
     def stop_fixture(self) -> None:
         global _running

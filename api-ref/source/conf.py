@@ -1,0 +1,14 @@
+"""Sphinx configuration of the reference of the REST API."""
+
+extensions = ["openstackdocstheme", "os_api_ref"]
+
+project = "Accelerator API Reference"
+copyright = "OpenStack Foundation"
+openstackdocs_repo_name = "openstack/cyborg"
+openstackdocs_bug_project = "openstack-cyborg"
+openstackdocs_bug_tag = "api-ref"
+openstackdocs_auto_name = False
+
+html_theme = "openstackdocs"
+html_theme_options = {"sidebar_mode": "toc"}
+pygments_style = "native"
