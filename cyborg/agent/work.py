@@ -300,8 +300,10 @@ class HostWork:
                 LOG.exception("Mdev %s will be seen to again", uuid)
 
     def log_interrupted(self) -> None:
-        """Say which cards may be half loaded; a conductor repeats the job
-        if it still wants it."""
+        """Say which cards may be half loaded.
+
+        A conductor repeats the job if it still wants it.
+        """
         for job in self._log.interrupted_jobs():
             LOG.warning(
                 "Job %(uuid)s was loading image %(image)s into %(device)s "

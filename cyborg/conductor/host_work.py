@@ -420,8 +420,7 @@ def _lock_card(context: RequestContext, work: Work) -> Any:
 def _forget_loaded(
     context: RequestContext, work: Work, deployable: Any
 ) -> None:
-    """Whatever becomes of the loading that begins: nobody may count on what
-    was loaded before."""
+    """Let nobody count on what was loaded, whatever becomes of what is."""
     if deployable.bitstream_id is not None:
         deployable_db.set_bitstream(context, deployable.id, None)
         attribute_db.set_programmed_traits(context, deployable.id, [])
