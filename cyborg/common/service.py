@@ -73,7 +73,6 @@ def prepare(
     )
     # graceful_shutdown_timeout and what a daemon logs of its options.
     service_opts.register_service_opts(CONF)
-    report_opts.set_defaults(CONF)
     rpc.set_defaults()
     # Which of the processes on a host measured it.
     CONF.set_default(
@@ -163,6 +162,8 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
         ("SIGHUP", on_reload),
     ):
         signal.signal(getattr(signal, name), handler)
+    # cyborg-standalone prepares only while it starts.
+    report_opts.set_defaults(CONF)
     guru.TextGuruMeditation.setup_autorun(
         Version(), service_name=_program(), conf=CONF
     )
