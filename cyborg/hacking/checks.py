@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "cyborg.common",
         "cyborg.context",
         "cyborg.objects.base",
+        "cyborg.objects.report",
     ),
     # The read functions of cyborg.db as well: lists are rendered from rows,
     # and objects between the two double the time of a long list.
