@@ -42,8 +42,11 @@ def boot_id(root: pathlib.Path = pathlib.Path("/")) -> str:
 
 
 class IntentLog:
-    """The file, and the questions it answers. Every change is on the disk
-    when the method returns; an OSError means that it is not."""
+    """The file, and the questions it answers.
+
+    Every change is on the disk when the method returns; an OSError means
+    that it is not.
+    """
 
     VERSION = 1
 

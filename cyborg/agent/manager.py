@@ -411,8 +411,10 @@ class AgentManager:
 
 
 def _is_made(attach_info: dict[str, str]) -> bool:
-    """Return whether a handle exists only once it is made: an mdev, or a
-    virtual function that has to become a vGPU."""
+    """Return whether a handle exists only once it is made.
+
+    So does an mdev, and a virtual function that has to become a vGPU.
+    """
     return "asked_type" in attach_info
 
 

@@ -64,11 +64,12 @@ def _remember_signatures() -> None:
     not what is expected, things stay as they are.
     """
     if getattr(_checks, "inspect", None) is inspect:
-        _checks.inspect = types.SimpleNamespace(
+        stand_in: Any = types.SimpleNamespace(
             getfullargspec=lambda method: _signature(
                 getattr(method, "__func__", method)
             )
         )
+        _checks.inspect = stand_in
 
 
 def get_enforcer() -> policy.Enforcer:

@@ -16,7 +16,6 @@ from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.objects import device as device_objects
 
-
 # What Placement lets anybody make; another would keep it from the rest.
 _TRAIT = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
 

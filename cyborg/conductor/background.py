@@ -55,7 +55,7 @@ class Background:
         self._periodic = worker.Worker(
             "repair", self._repair, CONF.periodic_interval
         )
-        self._workers = {
+        self._workers: dict[Work, Any] = {
             Work.EVENTS: self._outbox,
             Work.JOBS: self._jobs,
             Work.PROVIDERS: self._placement,

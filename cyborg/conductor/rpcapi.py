@@ -20,7 +20,6 @@ from cyborg.common import rpc
 from cyborg.context import get_admin_context
 from cyborg.context import RequestContext
 from cyborg.objects import base
-from cyborg.objects import report
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -138,7 +137,7 @@ class ConductorAPI:
         self,
         context: RequestContext,
         hostname: str,
-        driver_device_list: list[report.DriverDevice],
+        driver_device_list: list[Any],
     ) -> None:
         """Report everything a host has to a conductor of an earlier release.
 

@@ -163,7 +163,7 @@ def _do_jobs(host: Host) -> None:
     for uuid_ in job_db.due(context, 100):
         job = job_db.claim(context, uuid_, "me", 30)
         with contextlib.suppress(host_work.Cancelled):
-            host_work.do(context, job, host)  # type: ignore[arg-type]
+            host_work.do(context, job, host)
 
 
 @pytest.mark.parametrize(

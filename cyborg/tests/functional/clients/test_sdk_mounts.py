@@ -96,7 +96,7 @@ def bases(recorder: Recorder) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as stack:
         urls = {}
         for prefix in MOUNTS:
-            application = recorder
+            application: Any = recorder
             if prefix:
                 application = wsgi.PathInfoDispatcher({prefix: recorder})
             server = http.Server(application, 0, 2)

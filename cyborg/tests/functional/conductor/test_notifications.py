@@ -151,7 +151,7 @@ def test_samples_show_what_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _walk(store, monkeypatch)
-    by_type = {}
+    by_type: dict[str, Any] = {}
     for message in sent.messages():
         by_type.setdefault(message["event_type"], message)
     # Needs a Placement; it has the form of the others.

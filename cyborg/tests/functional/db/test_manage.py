@@ -35,7 +35,7 @@ class Committing:
         self._connection = connection
 
     def execute(self, *args: Any) -> Any:
-        result = self._connection.execute(*args)
+        result: Any = self._connection.execute(*args)
         if isinstance(args[0], sa.Select):
             result = result.freeze()()
         self._connection.commit()

@@ -1,5 +1,6 @@
 """An image goes from a deployable's driver name to the vendor's program."""
 
+import functools
 import json
 import pathlib
 
@@ -35,7 +36,7 @@ def host(tmp_path: pathlib.Path) -> discovery.Discovery:
         )
 
     drivers = discovery.construct(
-        discovery.Enabled(name, lambda kind=kind: make(kind))
+        discovery.Enabled(name, functools.partial(make, kind))
         for name, kind in (
             ("inspur_fpga_driver", inspur_fpga.InspurFPGADriver),
             ("intel_fpga_driver", intel_fpga.IntelFPGADriver),

@@ -506,7 +506,7 @@ def test_intents_that_cannot_be_written_stop_the_work(
 
 def test_mdev_needs_a_uuid(host: Host) -> None:
     with pytest.raises(exception.AttachHandleUUIDNeeded):
-        host.work.prepare_mdev(ADDRESS, TYPE, None)  # type: ignore[arg-type]
+        host.work.prepare_mdev(ADDRESS, TYPE, None)
     with pytest.raises(exception.InvalidUUID):
         host.work.prepare_mdev(ADDRESS, TYPE, "../../etc")
 

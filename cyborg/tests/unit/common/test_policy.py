@@ -4,6 +4,7 @@ import inspect
 import os
 import pathlib
 import time
+from typing import Any
 
 from oslo_policy import _checks
 import pytest
@@ -34,9 +35,9 @@ def test_signatures_of_checks_are_looked_at_once(
 ) -> None:
     looked_at = []
 
-    def note(function: object) -> inspect.FullArgSpec:
+    def note(function: Any) -> inspect.FullArgSpec:
         looked_at.append(function)
-        return inspect.getfullargspec(function)  # type: ignore[arg-type]
+        return inspect.getfullargspec(function)
 
     policy.get_enforcer()
     monkeypatch.setattr(policy, "_signature", functools.lru_cache(note))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 from cyborg.tests.fixtures import process
 
@@ -118,7 +119,7 @@ metrics_thread_stop_timeout = 1
         try:
             _output, error = daemon.communicate(timeout=60)
             assert daemon.returncode == 0, error
-            measured = {}
+            measured: dict[str, Any] = {}
             wanted = {
                 "rpc_client_invocation_end_total",
                 "rpc_client_processing_seconds",

@@ -1,6 +1,7 @@
 """Every driver can be loaded by its name."""
 
 import inspect
+from typing import Any
 
 import pytest
 from stevedore import driver as stevedore_driver
@@ -28,7 +29,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loads(name):
-    loaded = stevedore_driver.DriverManager(
+    loaded: Any = stevedore_driver.DriverManager(
         "cyborg.accelerator.driver", name
     ).driver
     assert issubclass(loaded, driver_api.Driver)
@@ -40,7 +41,7 @@ def test_loads(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_needs_no_arguments(name):
-    loaded = stevedore_driver.DriverManager(
+    loaded: Any = stevedore_driver.DriverManager(
         "cyborg.accelerator.driver", name
     ).driver
     inspect.signature(loaded).bind()

@@ -12,15 +12,8 @@ from cyborg.common import exception
 from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import golden
 
-CPID = {
-    "cpid_type": "PCI",
-    "cpid_info": {
-        "domain": "0000",
-        "bus": "0c",
-        "device": "00",
-        "function": "0",
-    },
-}
+INFO = {"domain": "0000", "bus": "0c", "device": "00", "function": "0"}
+CPID = {"cpid_type": "PCI", "cpid_info": INFO}
 ADDRESS = "0000:0c:00.0"
 UUID = "1d4f0f0e-8d4c-4d53-9a93-1f6c4a6a1d11"
 
@@ -163,7 +156,7 @@ def test_discovery_as_told(driver, control):
     [
         ({**CPID, "cpid_type": "PMEM"}, exception.InvalidType),
         (
-            {**CPID, "cpid_info": {**CPID["cpid_info"], "bus": "0d"}},
+            {**CPID, "cpid_info": {**INFO, "bus": "0d"}},
             exception.PciDeviceNotFoundById,
         ),
     ],

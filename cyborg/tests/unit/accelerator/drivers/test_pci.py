@@ -10,7 +10,7 @@ from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import golden
 from cyborg.tests.fixtures import machine
 
-EVERYTHING = ({},)
+EVERYTHING: tuple[dict, ...] = ({},)
 
 
 def make(root, *entries, drivers=("pci_driver",), **groups):

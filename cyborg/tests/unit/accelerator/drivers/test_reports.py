@@ -135,7 +135,7 @@ def test_listing_order_changes_nothing(case, random):
 
 
 @pytest.mark.parametrize(
-    "driver", sorted({r[2] for r in reports.REPORTS}, key=lambda c: c.__name__)
+    "driver", sorted({r[2] for r in reports.REPORTS}, key=str)
 )
 class TestEveryDriver:
     """What holds whatever the card."""
@@ -175,7 +175,7 @@ class TestEveryDriver:
         """Only names are missing."""
         case = next(r for r in reports.REPORTS if r[2] is driver)
         with_names = make(case[1], tmp_path / "a", case[3], driver)
-        without = make(case[1], tmp_path / "b", case[3], driver)
+        without: Any = make(case[1], tmp_path / "b", case[3], driver)
         without.names._run = machine.Commands()
         named, unnamed = with_names.discover(), without.discover()
         for device in [*named, *unnamed]:
