@@ -157,7 +157,7 @@ class DeviceProfilesController:
 
     @routing.operation(
         "PUT",
-        "/v2/device_profiles/{uuid}",
+        "/v2/device_profiles/{uuid_or_name}",
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
