@@ -4,6 +4,8 @@ from collections.abc import Callable
 import time
 from typing import Any
 
+from keystoneauth1 import exceptions as ks_exceptions
+
 from cyborg.tests.functional.faults import clients
 from cyborg.tests.functional.faults import site as site_module
 
@@ -175,11 +177,15 @@ def _fenced(site: site_module.Site) -> list[str]:
     """Placement offers what may be used, and nothing else."""
 
     def wrong() -> list[str]:
-        offered = {
-            provider["uuid"]: provider["inventories"]
-            for root in site.roots.values()
-            for provider in site.placement.tree(root).values()
-        }
+        try:
+            offered = {
+                provider["uuid"]: provider["inventories"]
+                for root in site.roots.values()
+                for provider in site.placement.tree(root).values()
+            }
+        except ks_exceptions.ClientException as error:
+            # A provider went while the tree was read.
+            return [str(error)]
         rows = site.query(
             "SELECT d.name, d.rp_uuid, d.missing_since gone, "
             "v.missing_since card_gone, v.status, h.forced_down, "

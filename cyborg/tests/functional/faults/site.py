@@ -221,7 +221,8 @@ class Site:
             self.placement.process,
         ):
             if not peer.running:
-                peer.start()
+                peer.launch()
+            peer.wait_ready()
         daemons = (*self.conductors, *self.agents.values(), self.api)
         for daemon in daemons:
             if not daemon.running:

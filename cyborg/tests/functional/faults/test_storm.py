@@ -31,12 +31,14 @@ def test_storm(
     seed: int, site: site_module.Site, storms: collections.Counter[str]
 ) -> None:
     storm = storm_module.Storm(site, seed)
+    violations: list[str] = []
     try:
         storm.run(float(os.environ.get("CYBORG_FAULT_SECONDS", "6")))
         violations = check.after(storm.cloud)
     finally:
         path = site.directory / f"history-{seed}.txt"
-        path.write_text("\n".join(storm.cloud.history))
+        lines = storm.cloud.history + [f"VIOLATED {v}" for v in violations]
+        path.write_text("\n".join(lines))
     storms["seeds"] += 1
     storms["violations"] += len(violations)
     for name, n in storm.operations.items():
