@@ -54,10 +54,13 @@ class Storm:
         ]
         for thread in threads:
             thread.start()
-        self._ended.wait(seconds)
-        self._ended.set()
-        for thread in threads:
-            thread.join()
+        try:
+            self._ended.wait(seconds)
+        finally:
+            # Whoever interrupts the run ends the storm.
+            self._ended.set()
+            for thread in threads:
+                thread.join()
         self.site.all_up()
         if self._errors:
             raise self._errors[0]
