@@ -1,0 +1,61 @@
+"""Filters of oslo.middleware that most requests may pass by.
+
+Each of them makes objects of every request and of every answer, which takes
+as long as a policy decision. These factories let only those requests in that
+the filter would do something about.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+from oslo_middleware import cors
+from oslo_middleware import http_proxy_to_wsgi
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+Filter = Callable[[Application], Application]
+
+# What a proxy says about the client.
+_FORWARDED = frozenset(
+    {
+        "HTTP_FORWARDED",
+        "HTTP_X_FORWARDED_FOR",
+        "HTTP_X_FORWARDED_HOST",
+        "HTTP_X_FORWARDED_PREFIX",
+        "HTTP_X_FORWARDED_PROTO",
+    }
+)
+
+
+def _only(concerns: Callable[[dict[str, Any]], bool], make: Any) -> Filter:
+    def wrap(application: Application) -> Application:
+        filtered = make(application)
+
+        def choose(
+            environ: dict[str, Any], start_response: Any
+        ) -> Iterable[bytes]:
+            chosen = filtered if concerns(environ) else application
+            answer: Iterable[bytes] = chosen(environ, start_response)
+            return answer
+
+        return choose
+
+    return wrap
+
+
+def cors_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
+    """Return the filter for requests that browsers make for other sites."""
+    return _only(
+        lambda environ: (
+            "HTTP_ORIGIN" in environ or environ["REQUEST_METHOD"] == "OPTIONS"
+        ),
+        cors.filter_factory(global_conf, **local_conf),
+    )
+
+
+def proxy_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
+    """Return the filter for requests that came through a proxy."""
+    return _only(
+        lambda environ: not _FORWARDED.isdisjoint(environ),
+        http_proxy_to_wsgi.HTTPProxyToWSGI.factory(global_conf, **local_conf),
+    )

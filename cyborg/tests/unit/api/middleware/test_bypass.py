@@ -1,0 +1,76 @@
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import webob
+
+from cyborg.api.middleware import bypass
+from cyborg.conf import CONF
+
+SITE = "https://dashboard.example.org"
+
+
+def application(
+    environ: dict[str, Any], start_response: Any
+) -> Iterable[bytes]:
+    response = webob.Response(
+        text=f"{environ['wsgi.url_scheme']} {environ.get('REMOTE_ADDR')}"
+    )
+    return response(environ, start_response)
+
+
+def ask(filtered: Any, method: str = "GET", **headers: str) -> webob.Response:
+    request = webob.Request.blank(
+        "/", method=method, environ={"REMOTE_ADDR": "10.0.0.1"}
+    )
+    for name, value in headers.items():
+        request.headers[name.replace("_", "-")] = value
+    return request.get_response(filtered)
+
+
+@pytest.fixture
+def cors() -> Any:
+    return bypass.cors_factory({}, allowed_origin=SITE)(application)
+
+
+def test_other_sites_of_a_browser_are_answered(cors: Any) -> None:
+    response = ask(cors, Origin=SITE)
+    assert response.headers["Access-Control-Allow-Origin"] == SITE
+    assert response.text == "http 10.0.0.1"
+
+
+def test_preflight_is_answered(cors: Any) -> None:
+    response = ask(
+        cors, "OPTIONS", Origin=SITE, Access_Control_Request_Method="GET"
+    )
+    assert "GET" in response.headers["Access-Control-Allow-Methods"]
+
+
+def test_other_requests_pass_cors_by(cors: Any) -> None:
+    response = ask(cors)
+    assert response.text == "http 10.0.0.1"
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({}, "http 10.0.0.1"),
+        (
+            {"Forwarded": "for=192.0.2.7;proto=https"},
+            "https 192.0.2.7",
+        ),
+        ({"X_Forwarded_Proto": "https"}, "https 10.0.0.1"),
+        ({"X_Forwarded_For": "192.0.2.7"}, "http 192.0.2.7"),
+    ],
+)
+def test_what_a_proxy_says_counts_if_wanted(
+    headers: dict[str, str], text: str
+) -> None:
+    filtered = bypass.proxy_factory({})(application)
+    assert ask(filtered, **headers).text == "http 10.0.0.1"
+    CONF.set_override("enable_proxy_headers_parsing", True, "oslo_middleware")
+    try:
+        assert ask(filtered, **headers).text == text
+    finally:
+        CONF.clear_override("enable_proxy_headers_parsing", "oslo_middleware")
