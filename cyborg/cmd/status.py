@@ -2,7 +2,7 @@
 
 ``cyborg-status upgrade check`` changes nothing and needs no service of this
 release to run. It reads the tables of the release before as well as those of
-this one.
+this one. ``cyborg-status topology`` shows what there is.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import Any
 
+from oslo_config import cfg
 from oslo_db import exception as db_exception
 from oslo_log import log as logging
 import oslo_messaging as messaging
@@ -24,6 +25,7 @@ from oslo_utils import versionutils
 import sqlalchemy as sa
 
 from cyborg import conf
+from cyborg import context as cyborg_context
 from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.common import rpc
@@ -32,6 +34,7 @@ from cyborg.db import engine as db_engine
 from cyborg.db import migration
 from cyborg.db.migrations import baseline
 from cyborg.db.migrations import conflicts
+from cyborg.manage import topology
 
 CONF = conf.CONF
 
@@ -452,16 +455,63 @@ def _without_provider(hostnames: list[str]) -> list[str]:
         return []
 
 
+def _topology() -> int:
+    """Show what hosts have and who holds it."""
+    options = CONF.command
+    try:
+        return topology.show(
+            cyborg_context.get_admin_context(),
+            options.hostname,
+            options.json,
+            options.html,
+        )
+    except exception.CyborgException as error:
+        reason = error.faultstring
+    except (db_exception.DBError, sa.exc.SQLAlchemyError) as error:
+        reason = (
+            "The database does not answer, or is not at the newest revision: "
+            f"{str(error).splitlines()[0]}"
+        )
+    except OSError as error:
+        reason = str(error)
+    print(reason, file=sys.stderr)
+    return Code.FAILURE
+
+
+def _add_commands(subparsers: Any) -> None:
+    upgrade = subparsers.add_parser("upgrade")
+    upgrade.add_argument("check")
+    upgrade.set_defaults(action_fn=Checks().check)
+    shown = subparsers.add_parser("topology", help=_topology.__doc__)
+    shown.set_defaults(action_fn=_topology)
+    shown.add_argument(
+        "--host",
+        # oslo.config knows an option "host" itself.
+        dest="hostname",
+        help="only this host",
+    )
+    shown.add_argument(
+        "--html", metavar="<file>", help="write a page that can be searched"
+    )
+    for command in (upgrade, shown):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMAND = cfg.SubCommandOpt("command", handler=_add_commands)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run the checks; 0 all well, 1 warnings, 2 failures, 255 a crash."""
+    """Run a command.
+
+    The checks end with 0 all well, 1 warnings, 2 failures, 255 a crash.
+    """
     logging.register_options(CONF)
     rpc.set_defaults()
-    return upgradecheck.main(
-        CONF,
-        project="cyborg",
-        upgrade_command=Checks(),
-        argv=sys.argv[1:] if argv is None else argv,
-    )
+    CONF.register_cli_opt(COMMAND)
+    CONF(args=sys.argv[1:] if argv is None else argv, project="cyborg")
+    # As its own main() does, which knows no other command.
+    upgradecheck.CONF = CONF
+    return int(upgradecheck.run(CONF))
 
 
 if __name__ == "__main__":
