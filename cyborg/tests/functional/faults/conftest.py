@@ -2,7 +2,6 @@
 
 import collections
 from collections.abc import Iterator
-import sys
 
 import pytest
 
@@ -28,20 +27,30 @@ def site(
         made.stop()
 
 
-@pytest.fixture(scope="session")
-def storms() -> Iterator[collections.Counter[str]]:
-    """Counts of all storms of the run; shown at its end."""
-    counts: collections.Counter[str] = collections.Counter()
-    yield counts
+# Counts of all storms of the run.
+_STORMS: collections.Counter[str] = collections.Counter()
+
+
+@pytest.fixture
+def storms() -> collections.Counter[str]:
+    """Where a storm adds what it did; shown at the end of the run."""
+    return _STORMS
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> None:
+    if not _STORMS:
+        return
     for kind in ("operation", "fault"):
         found = {
             name.partition(" ")[2]: n
-            for name, n in sorted(counts.items())
+            for name, n in sorted(_STORMS.items())
             if name.startswith(f"{kind} ")
         }
-        counts[f"{kind}s"] = sum(found.values())
-        sys.stderr.write(f"\n{kind}s: {found}")
-    sys.stderr.write(
-        "\nstorms: {seeds} seeds, {operations} operations, {faults} faults, "
-        "{violations} violations\n".format_map(counts)
+        _STORMS[f"{kind}s"] = sum(found.values())
+        terminalreporter.write_line(f"{kind}s: {found}")
+    terminalreporter.write_line(
+        "storms: {seeds} seeds, {operations} operations, {faults} faults, "
+        "{violations} violations".format_map(_STORMS)
     )
