@@ -395,12 +395,15 @@ def unfinished_for_arq(
 
 
 def _last(
-    context: RequestContext, target: sa.Column[Any], ids: Collection[int]
+    context: RequestContext,
+    query: sa.Select[Any],
+    target: sa.Column[Any],
+    ids: Collection[int],
 ) -> dict[int, sa.Row[Any]]:
     rows = context.connection.execute(
-        sa.select(JOBS)
-        .where(target.in_(ids), JOBS.c.kind.in_(KEPT_KINDS))
-        .order_by(JOBS.c.id)
+        query.where(target.in_(ids), JOBS.c.kind.in_(KEPT_KINDS)).order_by(
+            JOBS.c.id
+        )
     )
     return {row._mapping[target]: row for row in rows}
 
@@ -410,12 +413,20 @@ def last_of_devices(
     context: RequestContext, ids: Collection[int]
 ) -> dict[int, sa.Row[Any]]:
     """Return the last programming or update of each device that had one."""
-    return _last(context, JOBS.c.device_id, ids)
+    return _last(context, sa.select(JOBS), JOBS.c.device_id, ids)
 
 
 @engine.reader
 def last_of_deployables(
     context: RequestContext, ids: Collection[int]
 ) -> dict[int, sa.Row[Any]]:
-    """Return the last programming of each deployable that had one."""
-    return _last(context, JOBS.c.deployable_id, ids)
+    """Return the last programming of each deployable that had one.
+
+    Each with the ``bitstream_id`` of its deployable, read at once: that of a
+    job which is done shows.
+    """
+    deployables = models.Deployable.__table__
+    query = sa.select(JOBS, deployables.c.bitstream_id).join(
+        deployables, deployables.c.id == JOBS.c.deployable_id
+    )
+    return _last(context, query, JOBS.c.deployable_id, ids)

@@ -19,7 +19,7 @@ def show(
     """Return the representation of a deployable.
 
     :param attributes: those of each deployable id
-    :param jobs: the last job of each deployable id
+    :param jobs: the last job of each deployable id, with what is loaded
     """
     version = request.version
     pairs = [
@@ -46,7 +46,11 @@ def show(
             "attributes": pairs,
         }
     if version >= versions.RESOURCES:
-        view["last_job"] = common.last_job(jobs.get(deployable.id))
+        job = jobs.get(deployable.id)
+        view["last_job"] = common.last_job(job)
+        if job is not None:
+            # As of when the job was read, which may have ended just then.
+            view["bitstream_id"] = job.bitstream_id
     bookmark = f"{request.base_url}/deployables/{deployable.uuid}"
     view["links"] = [
         request.link("deployables", deployable.uuid),

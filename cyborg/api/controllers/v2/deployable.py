@@ -32,12 +32,13 @@ _UUIDS = ("device_uuid", "rp_uuid", "parent_uuid", "root_uuid")
 
 def _show(request: Request, rows: Sequence[Any]) -> list[dict[str, Any]]:
     ids = [row.id for row in rows]
+    jobs = {}
+    if request.version >= versions.RESOURCES:
+        # Before the attributes, so that those of a job that is done show.
+        jobs = job_db.last_of_deployables(request.context, ids)
     attributes: dict[int, list[Any]] = {}
     for attribute in attribute_db.find_of(request.context, ids):
         attributes.setdefault(attribute.deployable_id, []).append(attribute)
-    jobs = {}
-    if request.version >= versions.RESOURCES:
-        jobs = job_db.last_of_deployables(request.context, ids)
     return [views.show(request, row, attributes, jobs) for row in rows]
 
 
