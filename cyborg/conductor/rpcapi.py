@@ -298,7 +298,13 @@ class ConductorAPI:
         :raises DeviceNotFound: no such device
         :raises AgentNotResponding: the agent is silent or down
         """
-        return self._call(context, "device_get_stats", uuid=uuid)
+        # The conductor has to be able to tell that the agent did not answer.
+        return self._call(
+            context,
+            "device_get_stats",
+            uuid=uuid,
+            timeout=2 * CONF.rpc_response_timeout,
+        )
 
     def deployable_program(
         self, context: RequestContext, uuid: str, image: str, wait: bool
