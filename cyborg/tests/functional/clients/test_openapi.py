@@ -87,7 +87,7 @@ def test_answers_are_as_documented(tmp_path: pathlib.Path, url: str) -> None:
         ["--max-examples", str(LONG)]
         if LONG
         # The same requests each time, so that a failure is no surprise.
-        else ["--phases=fuzzing", "--max-examples=6", "--seed=1"]
+        else ["--phases=fuzzing", "--max-examples=4", "--seed=1"]
     )
     done = subprocess.run(
         [
@@ -112,4 +112,4 @@ def test_answers_are_as_documented(tmp_path: pathlib.Path, url: str) -> None:
     assert done.returncode == 0
     cases = re.search(r"(\d+) generated", done.stdout)
     assert cases is not None
-    assert int(cases[1]) >= (2000 if LONG else 200)
+    assert int(cases[1]) >= (2000 if LONG else 150)
