@@ -1,7 +1,9 @@
 """Transactions that meet, on each engine."""
 
 import threading
+import time
 
+from oslo_db import exception as db_exception
 import pytest
 import sqlalchemy as sa
 
@@ -126,3 +128,45 @@ def test_lost_connection_is_survived(db: sa.Engine) -> None:
     use(cyborg_context.get_admin_context())
     assert values(db)["a"] == 1
     assert len(runs) == (1 if db.dialect.name == "sqlite" else 2)
+
+
+KILL_OTHERS = {
+    "mysql": (
+        "SELECT id FROM information_schema.processlist "
+        "WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+        "KILL {}",
+    ),
+    "postgresql": (
+        "SELECT pid FROM pg_stat_activity WHERE "
+        "datname = current_database() AND pid <> pg_backend_pid()",
+        "SELECT pg_terminate_backend({})",
+    ),
+}
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_idle_connections_are_asked_whether_they_live(
+    db: sa.Engine, idle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if db.dialect.name == "sqlite":
+        pytest.skip("a file does not go away")
+    context = cyborg_context.get_admin_context()
+    with engine.reading(context) as connection:
+        connection.execute(TABLE.select())
+    find, kill = KILL_OTHERS[db.dialect.name]
+    other = sa.create_engine(db.url, poolclass=sa.NullPool)
+    with other.connect() as connection:
+        for other_id in connection.execute(sa.text(find)).scalars():
+            connection.execute(sa.text(kill.format(other_id)))
+    if idle:
+        later = time.monotonic() + 5
+        monkeypatch.setattr(engine.time, "monotonic", lambda: later)
+    else:
+        # It was used just now, so it is believed to live.
+        with (
+            pytest.raises(db_exception.DBConnectionError),
+            engine.reading(context) as connection,
+        ):
+            connection.execute(TABLE.select())
+    with engine.reading(context) as connection:
+        assert len(connection.execute(TABLE.select()).all()) == 2
