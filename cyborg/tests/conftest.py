@@ -45,8 +45,9 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(autouse=True)
-def _options() -> None:
-    options.restore()
+def _options() -> Iterator[None]:
+    with options.kept():
+        yield
 
 
 @pytest.fixture
