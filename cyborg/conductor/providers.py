@@ -26,6 +26,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
+from cyborg.conductor import notifications
 from cyborg.conductor import provider_state
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -487,13 +488,14 @@ def remove_gone(pass_: _Pass) -> None:
         if row.missing_since is not None and row.missing_since <= before
     }
     used = host_db.in_use(pass_.context, list(gone)) if gone else set()
+    made = _made(pass_) if gone else {}
     removed = [
         row.id
         for row in sorted(
             (row for row in gone.values() if row.id not in used),
-            key=lambda row: -provider_state.depth(pass_.tree, row.rp_uuid),
+            key=lambda row: -provider_state.depth(pass_.tree, made[row.id]),
         )
-        if _remove_provider(pass_, row)
+        if _remove_provider(pass_, row, made)
     ]
     faults.point("providers-removed")
     deleted: set[int] = set()
@@ -507,18 +509,40 @@ def remove_gone(pass_: _Pass) -> None:
             )
     parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
+        known = pass_.rows.devices
         pass_.rows = host_db.load(pass_.context, pass_.hostname)
+        left = {row.id for row in pass_.rows.devices}
+        notifications.devices(
+            pass_.context,
+            notifications.Event.DEVICE_DELETE,
+            [row for row in known if row.id not in left],
+        )
 
 
-def _remove_provider(pass_: _Pass, deployable: Any) -> bool:
-    uuid_ = deployable.rp_uuid
-    if uuid_ is None or uuid_ not in pass_.tree:
-        return True
-    others = any(
-        row.rp_uuid == uuid_ and row.id != deployable.id
-        for row in pass_.rows.deployables
+def _made(pass_: _Pass) -> dict[int, str]:
+    """Return the provider of each deployable, recorded or not.
+
+    A conductor may have died when it had made one and not recorded it.
+    """
+    settled = provider_state.settle(
+        provider_state.desired(pass_.rows), pass_.tree
     )
-    if others:
+    return {
+        id_: provider.uuid
+        for provider in settled.values()
+        for id_ in provider.deployable_ids
+    }
+
+
+def _remove_provider(
+    pass_: _Pass, deployable: Any, made: dict[int, str]
+) -> bool:
+    uuid_ = made[deployable.id]
+    if uuid_ not in pass_.tree:
+        return True
+    if any(
+        other == uuid_ and id_ != deployable.id for id_, other in made.items()
+    ):
         # It counts other deployables too, and less from now on.
         return True
     try:
@@ -568,6 +592,9 @@ def remove_host(context: RequestContext, hostname: str) -> None:
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
         host_db.delete(context, hostname)
+        notifications.devices(
+            context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
+        )
     except Exception as error:
         # What was deleted too early comes back with the next comparison.
         host_db.fail(context, hostname, owner, _reason(error), 0)
@@ -599,7 +626,7 @@ def _providers_of(pass_: _Pass) -> list[provider_state.Actual]:
         # Nova has forgotten the host; what was below it may be elsewhere.
         LOG.info("Host %s has no provider of its own", pass_.hostname)
     pass_.wanted = provider_state.desired(pass_.rows)
-    uuids = {row.rp_uuid for row in pass_.rows.deployables if row.rp_uuid}
+    uuids = set(_made(pass_).values())
     uuids |= {orphan.uuid for orphan in pass_.orphans()}
     found = []
     for uuid_ in uuids:
