@@ -127,19 +127,14 @@ class UseCases:
     def bind(self, context: Any, binding: dict[str, str]) -> None:
         instance = binding["instance_uuid"]
         with self._engine.begin() as connection:
-            arq = connection.execute(
-                sa.select(ARQS, PROFILES.c.profile_json)
-                .join_from(
-                    ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
-                )
-                .where(
-                    sa.or_(
-                        ARQS.c.uuid.in_([binding["uuid"]]),
-                        ARQS.c.instance_uuid.in_([instance]),
-                    )
-                )
-                .order_by(ARQS.c.id)
-            ).one()
+            query = sa.select(ARQS, PROFILES.c.profile_json).join_from(
+                ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+            )
+            found = sa.union(
+                query.where(ARQS.c.uuid.in_([binding["uuid"]])),
+                query.where(ARQS.c.instance_uuid.in_([instance])),
+            )
+            arq = connection.execute(found).one()
             deployable = connection.execute(
                 sa.select(
                     DEPLOYABLES.c.id,

@@ -105,14 +105,17 @@ def for_bind(
 
     Each with ``profile_json`` of its profile.
     """
-    return context.connection.execute(
-        sa.select(ARQS, PROFILES.c.profile_json)
-        .join_from(ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id)
-        .where(
-            sa.or_(ARQS.c.uuid.in_(uuids), ARQS.c.instance_uuid.in_(instances))
-        )
-        .order_by(ARQS.c.id)
-    ).all()
+    query = sa.select(ARQS, PROFILES.c.profile_json).join_from(
+        ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+    )
+    # Not OR: MariaDB would read every ARQ of the profiles.
+    found = sa.union(
+        query.where(ARQS.c.uuid.in_(uuids)),
+        query.where(ARQS.c.instance_uuid.in_(instances)),
+    )
+    rows = context.connection.execute(found).all()
+    # SQLite does not find the column to order a union by.
+    return sorted(rows, key=lambda row: row.id)
 
 
 @engine.reader

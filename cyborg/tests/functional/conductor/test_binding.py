@@ -1,7 +1,9 @@
 """Bind, unbind and delete on every engine: results, races and statements."""
 
+from collections.abc import Callable
 from concurrent import futures
 import multiprocessing
+from typing import TypeVar
 import uuid
 
 import pytest
@@ -10,10 +12,13 @@ import sqlalchemy as sa
 from cyborg.common import exception
 from cyborg.conductor import binding
 from cyborg.db import arq as arq_db
+from cyborg.db import engine
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures.inventory import HOST
 from cyborg.tests.fixtures.inventory import PROJECT
+
+T = TypeVar("T")
 
 
 def test_bind_gives_each_arq_a_handle_and_tells_nova(
@@ -262,9 +267,10 @@ def _counts(store: inventory.Store, rp_uuid: str) -> dict[str, int]:
     return counts
 
 
-def test_costs_do_not_grow_with_the_table(store: inventory.Store) -> None:
-    (rp_uuid,) = store.report(inventory.device())
-    empty = _counts(store, rp_uuid)
+def _insert_arqs(store: inventory.Store, count: int) -> None:
+    """Insert ARQs of the first profile that nobody has bound."""
+    if not store.rows(models.DeviceProfile):
+        store.profile()
     profile = store.rows(models.DeviceProfile)[0].id
     store.execute(
         sa.insert(models.ARQ.__table__).values(
@@ -277,10 +283,16 @@ def test_costs_do_not_grow_with_the_table(store: inventory.Store) -> None:
                     "state": "Initial",
                     "substate": "Initial",
                 }
-                for _ in range(2000)
+                for _ in range(count)
             ]
         )
     )
+
+
+def test_costs_do_not_grow_with_the_table(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    empty = _counts(store, rp_uuid)
+    _insert_arqs(store, 2000)
     full = _counts(store, rp_uuid)
     assert empty == full
     assert full["read"] == 1
@@ -288,3 +300,40 @@ def test_costs_do_not_grow_with_the_table(store: inventory.Store) -> None:
     assert full["bind"] <= 10
     assert full["delete"] <= 5
     assert full["create"] <= 4
+
+
+def _rows_read(store: inventory.Store, rp_uuid: str) -> dict[str, int]:
+    """Return how many rows MariaDB reads for each step."""
+    profile = store.profile()
+    read: dict[str, int] = {}
+
+    def total() -> int:
+        # One thread, so one connection of the pool.
+        with engine.reading(store.context) as connection:
+            rows = connection.exec_driver_sql(
+                "SHOW SESSION STATUS LIKE 'Handler_read%%'"
+            )
+            return sum(int(value) for _name, value in rows)
+
+    def step(name: str, work: Callable[[], T]) -> T:
+        before = total()
+        result = work()
+        read[name] = total() - before
+        return result
+
+    arqs = step("create", lambda: store.arqs(profile=profile))
+    instance = step("bind", lambda: store.bind(arqs, rp_uuid))
+    step("read", lambda: arq_db.find(store.context, instances=[instance]))
+    step("delete", lambda: store.delete(instance=instance))
+    return read
+
+
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_rows_read_do_not_grow_with_the_table(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    _insert_arqs(store, 500)
+    some = _rows_read(store, rp_uuid)
+    _insert_arqs(store, 2000)
+    many = _rows_read(store, rp_uuid)
+    for name, rows in many.items():
+        assert rows <= some[name] + 20, (name, some, many)
