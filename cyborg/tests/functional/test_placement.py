@@ -739,6 +739,16 @@ def test_what_is_gone_is_removed(site: Site, gone: int) -> None:
     assert site.host.row.sync_due_at is None
 
 
+def test_a_provider_that_was_made_and_not_recorded_goes_too(
+    site: Site, gone: int
+) -> None:
+    # The conductor died between the two, and then the card went.
+    site.host.change(models.Deployable, gone, rp_uuid=None, rp_name=None)
+    assert site.sync() == {}
+    assert list(site.tree) == [_name(site, "stays")]
+    assert site.host.deployable(gone) is None
+
+
 def test_what_is_gone_stays_during_the_grace(site: Site) -> None:
     id_ = site.host.add_card(_name(site, "a"), 2)
     site.sync()
