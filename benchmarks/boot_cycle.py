@@ -5,6 +5,9 @@ One cycle is what Nova does for a server: POST (create), PATCH (bind), GET
 a real conductor, RabbitMQ and MariaDB, beside other ARQs that are bound. The
 floor, measured in turns with it, is :mod:`benchmarks.floor`.
 
+The rows that MariaDB reads for each step are counted in this process, by the
+same use cases.
+
 CPU is that of API and conductor, user and system, for one cycle; without
 that of the client, the broker and the database, which other programs share.
 
@@ -12,12 +15,26 @@ that of the client, the broker and the database, which other programs share.
 """
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
-from benchmarks import common
-from benchmarks import floor
-from benchmarks import records
-from cyborg.tests.fixtures import process
+from oslo_service import backend
+
+# What is imported below would choose another one.
+backend.init_backend(backend.BackendType.THREADING)
+
+from benchmarks import common  # noqa: E402
+from benchmarks import floor  # noqa: E402
+from benchmarks import records  # noqa: E402
+from cyborg import context as cyborg_context  # noqa: E402
+from cyborg.common import service  # noqa: E402
+from cyborg.conductor import manager  # noqa: E402
+from cyborg.conductor import rpcapi  # noqa: E402
+from cyborg.db import arq as arq_db  # noqa: E402
+from cyborg.db import engine as db_engine  # noqa: E402
+from cyborg.tests.fixtures import database  # noqa: E402
+from cyborg.tests.fixtures import process  # noqa: E402
 
 MODES = ("rpc", "local")
 STEPS = ("POST", "PATCH", "GET", "DELETE")
@@ -210,6 +227,69 @@ def growth(
     ]
 
 
+def _as_nova() -> cyborg_context.RequestContext:
+    return cyborg_context.RequestContext(
+        project_id="measured-project",
+        roles=["member"],
+        is_service_request=True,
+        overwrite=False,
+    )
+
+
+def rows_read(provider: str) -> dict[str, int]:
+    """Return how many rows the database reads for each step."""
+    conductor = rpcapi.local(
+        manager.ConductorManager(notify=lambda works: None)
+    )
+    read: dict[str, int] = {}
+
+    def total() -> int:
+        # One thread, so one connection of the pool.
+        with db_engine.reading(_as_nova()) as connection:
+            rows = connection.exec_driver_sql(
+                "SHOW SESSION STATUS LIKE 'Handler_read%%'"
+            )
+            return sum(int(value) for _name, value in rows)
+
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        before = total()
+        result = work()
+        read[name] = total() - before
+        return result
+
+    instance = records.new_uuid()
+    (arq,) = step(
+        "POST",
+        lambda: conductor.arqs_create(
+            _as_nova(), records.PROFILE, "measured-project"
+        ),
+    )
+    binding = {
+        "uuid": arq.uuid,
+        "hostname": HOST,
+        "device_rp_uuid": provider,
+        "instance_uuid": instance,
+    }
+    step("PATCH", lambda: conductor.arqs_bind(_as_nova(), [binding], None))
+    step("GET", lambda: arq_db.find(_as_nova(), instances=[instance]))
+    step("DELETE", lambda: conductor.arqs_delete(_as_nova(), None, instance))
+    return read
+
+
+def rows_by_size(
+    by_size: dict[int, dict[str, int]],
+) -> list[common.Figure]:
+    """Return the rows read beside each number of other ARQs.
+
+    A table of few rows MariaDB reads as a whole.
+    """
+    return [
+        common.Figure(f"{others} others: rows read by {step}", rows, "rows")
+        for others, read in by_size.items()
+        for step, rows in read.items()
+    ]
+
+
 def measure(arguments: argparse.Namespace) -> list[common.Figure]:
     """Run everything and return the figures."""
     made: list[common.Figure] = []
@@ -224,12 +304,16 @@ def measure(arguments: argparse.Namespace) -> list[common.Figure]:
             else None
         )
         by_size: dict[str, dict[int, list[common.Timing]]] = {}
+        rows: dict[int, dict[str, int]] = {}
+        service.prepare([], [site.write_config("reader")])
         there = 0
         for others in sorted(arguments.others):
             common.say(f"{others} other ARQs")
             with site.engine.begin() as connection:
                 records.add_bound(connection, profile, others - there, there)
             there = others
+            with database.configured(site.database_url):
+                rows[others] = rows_read(providers[0])
             for mode in arguments.modes:
                 pair = pairs[mode] if pairs else targets(site, mode, providers)
                 compare(pair, 40, 1, 1)
@@ -244,6 +328,7 @@ def measure(arguments: argparse.Namespace) -> list[common.Figure]:
                 if not pairs:
                     for target in pair:
                         target.stop()
+        made += rows_by_size(rows)
         for mode, timings_of in by_size.items():
             made += growth(mode, timings_of)
         left = site.scalar(
