@@ -31,7 +31,7 @@ def make_context(environ: dict[str, Any]) -> cyborg_context.RequestContext:
 class RequestHook(hooks.PecanHook):
     """Finds out who asks, for what, and in which version.
 
-    :param get_conductor: called once a request, so that it is made late
+    :param get_conductor: called by requests that write, and only then
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class RequestHook(hooks.PecanHook):
     def on_route(self, state: Any) -> None:
         request = state.request
         request.context = make_context(request.environ)
-        request.conductor = self._get_conductor()
+        request.get_conductor = self._get_conductor
         request.segments = api_request.split_path(request.path_info)
         if request.segments:
             # The root document has no version.

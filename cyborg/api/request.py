@@ -1,5 +1,6 @@
 """What a handler gets: the request, with what the API knows about it."""
 
+from collections.abc import Callable
 import json
 from typing import Any
 from typing import ClassVar
@@ -59,13 +60,21 @@ class Request(pecan.Request):
     context: cyborg_context.RequestContext
     version: versions.Version = versions.MINIMUM
     version_known: bool = False
-    conductor: rpcapi.ConductorAPI
+    get_conductor: Callable[[], rpcapi.ConductorAPI]
     status: int = 200
     link_header: str | None = None
 
     # Pecan makes arguments of the query and the body; handlers get both
     # whole, so it shall not read the body at all.
     json: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def conductor(self) -> rpcapi.ConductorAPI:
+        """What writes are sent to; made when it is first asked for.
+
+        Reads, and the root document, need neither conductor nor bus.
+        """
+        return self.get_conductor()
 
     @property
     def params(self) -> Any:
