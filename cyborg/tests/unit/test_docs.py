@@ -102,7 +102,7 @@ def test_commands_exist() -> None:
     known = {
         "manage": commands(manage.add_commands),
         "dbsync": commands(dbsync.add_commands),
-        "status": {"upgrade check"},
+        "status": {"upgrade check", "topology"},
     }
     named = found(COMMAND)
     assert len(named) > 15
