@@ -4,7 +4,9 @@ from keystoneauth1 import loading
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
-SERVICE_USER = cfg.OptGroup("service_user", title="Service tokens Cyborg sends")
+SERVICE_USER = cfg.OptGroup(
+    "service_user", title="Service tokens Cyborg sends"
+)
 
 SERVICE_USER_OPTS = [
     cfg.BoolOpt(
