@@ -5,8 +5,10 @@ published in a real Placement, and bound and given back through the API. Only
 the agent's host is played: it prepares what guests are given.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import json
 import pathlib
 from typing import Any
 import uuid
@@ -15,6 +17,9 @@ from oslo_config import cfg
 import pytest
 
 from cyborg.accelerator import driver as driver_module
+from cyborg.accelerator.drivers import fake
+from cyborg.accelerator.drivers import intel_pmem
+from cyborg.accelerator.drivers import spdk
 from cyborg.api import app
 from cyborg.clients import auth
 from cyborg.clients import placement as placement_client
@@ -33,8 +38,12 @@ from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import machine
 from cyborg.tests.fixtures import placement as placement_fixture
 from cyborg.tests.unit.accelerator.drivers import reports
+from cyborg.tests.unit.accelerator.drivers import test_intel_pmem
+from cyborg.tests.unit.accelerator.drivers import test_spdk
 
 CONF = cfg.CONF
+# Makes a driver on a root directory, for a host.
+Make = Callable[[pathlib.Path, str], driver_module.Driver]
 CONFIG = """\
 [placement]
 auth_type = admin_token
@@ -90,19 +99,65 @@ def api(
     CONF.reset()
 
 
-def _discover(
-    recorded: str,
-    kind: type[driver_module.Driver],
-    conf: dict[str, Any],
-    root: pathlib.Path,
-    host: str,
-) -> list[report.DriverDevice]:
-    return kind(
-        root=machine.unpack(recorded, root),
-        run=machine.Commands({"lspci": machine.lspci()}),
+def _recorded(
+    recorded: str, kind: type[driver_module.Driver], conf: dict[str, Any]
+) -> Make:
+    """Return what makes a driver on a recorded machine."""
+
+    def make(root: pathlib.Path, host: str) -> driver_module.Driver:
+        return kind(
+            root=machine.unpack(recorded, root),
+            run=machine.Commands({"lspci": machine.lspci()}),
+            host=host,
+            conf=driver_fixture.conf(**conf),
+        )
+
+    return make
+
+
+def _pmem(root: pathlib.Path, host: str) -> driver_module.Driver:
+    return intel_pmem.IntelPMEMDriver(
+        conf=driver_fixture.conf(
+            pmem_devices={"pmem_namespaces": ["6GB:ns0|ns1"]}
+        ),
         host=host,
-        conf=driver_fixture.conf(**conf),
-    ).discover()
+        root=root,
+        run=machine.Commands(
+            {
+                "ndctl": json.dumps(
+                    [test_intel_pmem.entry(0), test_intel_pmem.entry(1)]
+                )
+            }
+        ),
+    )
+
+
+def _spdk(kind: type[Any]) -> Make:
+    def make(root: pathlib.Path, host: str) -> driver_module.Driver:
+        made: driver_module.Driver = kind(
+            conf=driver_fixture.conf(spdk={"report_bdevs": True}),
+            host=host,
+            root=root,
+            rpc=lambda method, parameters: [test_spdk.bdev()],
+        )
+        return made
+
+    return make
+
+
+def _fake(root: pathlib.Path, host: str) -> driver_module.Driver:
+    return fake.FakeDriver(root=root, host=host, conf=driver_fixture.conf())
+
+
+CASES: dict[str, Make] = {
+    name: _recorded(recorded, kind, conf)
+    for name, recorded, kind, conf in reports.REPORTS
+} | {
+    "fake": _fake,
+    "pmem": _pmem,
+    "nvmf_spdk": _spdk(spdk.NVMFSPDKDriver),
+    "vhost_spdk": _spdk(spdk.VhostSPDKDriver),
+}
 
 
 def _report(host: str, devices: list[report.DriverDevice]) -> None:
@@ -166,19 +221,18 @@ def _do_jobs(host: Host) -> None:
             host_work.do(context, job, host)
 
 
-@pytest.mark.parametrize(
-    "case", reports.REPORTS, ids=[case[0] for case in reports.REPORTS]
-)
+@pytest.mark.parametrize("make", CASES.values(), ids=list(CASES))
 def test_from_the_card_to_the_server_and_back(
-    case: tuple[str, str, type[driver_module.Driver], dict[str, Any]],
+    make: Make,
     peer: placement_fixture.Placement,
     api: api_fixture.Api,
     tmp_path: pathlib.Path,
 ) -> None:
-    _name, recorded, kind, conf = case
     host = f"cn-{uuid.uuid4().hex[:8]}"
     root = peer.create_provider(host)
-    devices = _discover(recorded, kind, conf, tmp_path / "root", host)
+    (tmp_path / "root").mkdir()
+    devices = make(tmp_path / "root", host).discover()
+    assert devices
     _report(host, devices)
     assert _published(peer, root) == _expected(devices)
     tree = peer.tree(root)
