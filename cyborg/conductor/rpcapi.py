@@ -39,6 +39,9 @@ def _call_remote(
     client: Any, context: RequestContext, method: str, **kwargs: Any
 ) -> Any:
     timeout = kwargs.pop("timeout", None)
+    if "rounds" in kwargs:
+        # As many answers in a row as the call has to wait for.
+        timeout = kwargs.pop("rounds") * CONF.rpc_response_timeout
     if "version" in kwargs:
         client = client.prepare(version=kwargs.pop("version"))
     if timeout is not None:
@@ -58,8 +61,8 @@ def _call_remote(
 def _call_local(
     manager: Any, context: RequestContext, method: str, **kwargs: Any
 ) -> Any:
-    kwargs.pop("timeout", None)
-    kwargs.pop("version", None)
+    for name in ("timeout", "rounds", "version"):
+        kwargs.pop(name, None)
     try:
         return getattr(manager, method)(context, **kwargs)
     except messaging.ExpectedException as expected:
@@ -303,7 +306,7 @@ class ConductorAPI:
             context,
             "device_get_stats",
             uuid=uuid,
-            timeout=2 * CONF.rpc_response_timeout,
+            rounds=2,
         )
 
     def deployable_program(
