@@ -25,6 +25,32 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("cyborg")
 
 
+# Directories whose tests start daemons and wait for them. They begin first, so
+# that no worker is still at it when all the others have ended.
+_SLOWEST = ("flows", "faults", "clients", "agent")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what workers share out: the tests of a file on one engine.
+
+    Those share servers.
+    """
+
+    def rank(item: pytest.Item) -> int:
+        directory = item.path.parent.name
+        if directory in _SLOWEST:
+            return _SLOWEST.index(directory)
+        return len(_SLOWEST)
+
+    items.sort(key=rank)
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        parameters = callspec.params.values() if callspec else ()
+        engines = [value for value in parameters if value in database.KINDS]
+        group = "-".join([str(item.path), *engines[:1]])
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name parameters without colons: gabbi takes such tests for its own."""
     if isinstance(val, str) and ":" in val:
