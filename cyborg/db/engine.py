@@ -43,6 +43,9 @@ _started = False
 
 
 def _on_engine_created(engine: sa.Engine) -> None:
+    # oslo.db has tried a connection already. It must not stay in the pool: it
+    # was not prepared.
+    engine.dispose()
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
         return

@@ -1,5 +1,6 @@
 """Transactions that meet, on each engine."""
 
+import contextlib
 import threading
 import time
 
@@ -64,6 +65,21 @@ def increment(context: RequestContext, name: str) -> None:
         .where(TABLE.c.name == name)
         .values(value=TABLE.c.value + 1)
     )
+
+
+def test_every_connection_is_prepared(db: sa.Engine) -> None:
+    with contextlib.ExitStack() as stack:
+        # The first of them is the one that was tried.
+        connections = [stack.enter_context(db.connect()) for _ in range(3)]
+        if db.dialect.name == "sqlite":
+            found = {
+                connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+                for connection in connections
+            }
+            assert found == {30000}
+        else:
+            found = {each.get_isolation_level() for each in connections}
+            assert found == {"READ COMMITTED"}
 
 
 def test_deadlock_is_survived(db: sa.Engine) -> None:
