@@ -5,6 +5,7 @@ twice, or beside the work itself, is harmless.
 """
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import datetime
 import time
@@ -126,7 +127,7 @@ def resume_stuck(context: RequestContext) -> None:
         context, State.DELETING, before, BATCH
     ):
         LOG.warning("ARQ %s was left in state Deleting", row.uuid)
-        binding.delete(_as_service(context), [row.uuid], None, None)
+        binding.delete(_admin(), [row.uuid], None, None)
 
 
 @engine.use_case
@@ -240,7 +241,9 @@ def delete_never_bound(context: RequestContext) -> None:
             _action_text(),
         )
         if CONF.conductor.orphan_action == "free":
-            _free(context, [row.uuid], None)
+            # Without a service token: if it was bound just now, it stays.
+            with contextlib.suppress(exception.ServiceTokenRequired):
+                _free([row.uuid], None, as_service=False)
 
 
 def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
@@ -263,7 +266,7 @@ def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
             _action_text(),
         )
         if CONF.conductor.orphan_action == "free":
-            _free(context, None, instance)
+            _free(None, instance)
     if there:
         leftover_db.unmark_orphans(context, there)
 
@@ -285,10 +288,10 @@ def _action_text() -> str:
 
 
 def _free(
-    context: RequestContext, uuids: list[str] | None, instance: str | None
+    uuids: list[str] | None, instance: str | None, as_service: bool = True
 ) -> None:
     binding.delete(
-        _as_service(context),
+        _admin(as_service),
         uuids,
         instance,
         None,
@@ -296,11 +299,11 @@ def _free(
     )
 
 
-def _as_service(context: RequestContext) -> RequestContext:
-    """Return the identity that may delete what has an instance."""
+def _admin(as_service: bool = True) -> RequestContext:
+    """Return an identity; only a service may delete what has an instance."""
     return RequestContext(
         is_admin=True,
         roles=["admin"],
-        is_service_request=True,
+        is_service_request=as_service,
         overwrite=False,
     )

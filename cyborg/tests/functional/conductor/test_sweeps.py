@@ -126,6 +126,25 @@ def test_arqs_never_bound_go_after_their_time(
     assert store.states() == ["Bound"]
 
 
+def test_what_was_bound_while_it_was_looked_at_stays(
+    store: inventory.Store, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = store.arqs(1)
+    store.execute(sa.update(ARQS).values(created_at=LONG_AGO))
+    found = sweeps.leftover_db.never_bound
+
+    def bind_late(context, before, limit):
+        rows = found(context, before, limit)
+        store.bind(arqs, rp_uuid)
+        return rows
+
+    monkeypatch.setattr(sweeps.leftover_db, "never_bound", bind_late)
+    sweeps.delete_never_bound(store.context)
+    assert store.states() == ["Bound"]
+    assert store.in_use() == 1
+
+
 def test_a_bind_without_its_job_fails(
     store: inventory.Store, peers: Peers
 ) -> None:
