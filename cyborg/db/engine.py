@@ -325,6 +325,16 @@ def supports_skip_locked(connection: sa.Connection) -> bool:
     return connection.dialect.name != "sqlite"
 
 
+def after(seconds: float) -> datetime.datetime:
+    """Return the time ``seconds`` after now, UTC, as columns hold it.
+
+    That is in whole seconds. MySQL rounds up what is more, and what is due
+    now would not be found yet.
+    """
+    later = timeutils.utcnow() + datetime.timedelta(seconds=seconds)
+    return later.replace(microsecond=0)
+
+
 def ago(seconds: float) -> datetime.datetime:
     """Return the time ``seconds`` before now, UTC, as columns hold it."""
     return timeutils.utcnow() - datetime.timedelta(seconds=seconds)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from collections.abc import Sequence
-import datetime
 import json
 from typing import Any
 
@@ -24,10 +23,6 @@ KEPT_KINDS = (
 )
 
 
-def _after(seconds: float) -> datetime.datetime:
-    return timeutils.utcnow() + datetime.timedelta(seconds=seconds)
-
-
 @engine.writer
 def create(
     context: RequestContext,
@@ -46,8 +41,8 @@ def create(
             "deployable_id": None,
             "device_id": None,
             "attach_handle_id": None,
-            "deadline_at": None if timeout is None else _after(timeout),
-            "lease_expires_at": timeutils.utcnow(),
+            "deadline_at": None if timeout is None else engine.after(timeout),
+            "lease_expires_at": engine.after(0),
         }
         | job
         | {"payload": json.dumps(job.get("payload", {}), sort_keys=True)}
@@ -89,7 +84,7 @@ def claim(
         )
         .values(
             owner=owner,
-            lease_expires_at=_after(lease),
+            lease_expires_at=engine.after(lease),
             attempt=JOBS.c.attempt + 1,
         )
     ).rowcount
@@ -129,7 +124,7 @@ def renew(
     context.connection.execute(
         sa.update(JOBS)
         .where(JOBS.c.uuid.in_(uuids), JOBS.c.owner == owner)
-        .values(lease_expires_at=_after(lease))
+        .values(lease_expires_at=engine.after(lease))
     )
 
 
@@ -171,7 +166,9 @@ def postpone(
         sa.update(JOBS)
         .where(JOBS.c.uuid == uuid, JOBS.c.owner == owner)
         .values(
-            owner=None, lease_expires_at=_after(delay), last_error=error[:2000]
+            owner=None,
+            lease_expires_at=engine.after(delay),
+            last_error=error[:2000],
         )
     )
 
@@ -184,7 +181,7 @@ def release(
     context.connection.execute(
         sa.update(JOBS)
         .where(JOBS.c.uuid.in_(uuids), JOBS.c.owner == owner)
-        .values(owner=None, lease_expires_at=timeutils.utcnow())
+        .values(owner=None, lease_expires_at=engine.after(0))
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from collections.abc import Sequence
-import datetime
 from typing import Any
 
 from oslo_utils import timeutils
@@ -19,7 +18,7 @@ OUTBOX = models.Notification.__table__
 @engine.writer
 def create(context: RequestContext, events: Sequence[dict[str, Any]]) -> None:
     """Add events to send: instance_uuid, arq_uuid and status each."""
-    now = timeutils.utcnow()
+    now = engine.after(0)
     context.connection.execute(
         sa.insert(OUTBOX),
         [event | {"next_attempt_at": now, "attempts": 0} for event in events],
@@ -78,7 +77,7 @@ def claim(
         context.connection.execute(
             sa.update(OUTBOX)
             .where(OUTBOX.c.id.in_([row.id for row in rows]))
-            .values(next_attempt_at=now + datetime.timedelta(seconds=lease))
+            .values(next_attempt_at=engine.after(lease))
         )
     return rows
 
@@ -99,7 +98,6 @@ def postpone(
         .where(OUTBOX.c.id.in_(ids))
         .values(
             attempts=OUTBOX.c.attempts + 1,
-            next_attempt_at=timeutils.utcnow()
-            + datetime.timedelta(seconds=delay),
+            next_attempt_at=engine.after(delay),
         )
     )

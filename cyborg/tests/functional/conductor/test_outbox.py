@@ -93,6 +93,27 @@ def test_an_instance_waits_for_its_last_arq(
     assert compute.posts == []
 
 
+def test_what_is_due_at_once_is_not_rounded_up(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    (mdevs,) = store.report(
+        inventory.device("Gpu", 1, "MDEV", "GPU", "0d", "cn2"), host="cn2"
+    )[1:]
+    store.bind(store.arqs(1), rp_uuid)
+    arqs, instance = store.arqs(1), str(uuid.uuid4())
+    binding.bind(
+        store.context,
+        [binding.Binding(arqs[0], "cn2", mdevs, instance)],
+        PROJECT,
+    )
+    # MySQL would, to the next second.
+    (event,) = store.rows(models.Notification)
+    (job,) = store.rows(models.Job)
+    assert event.next_attempt_at.microsecond == 0
+    assert job.lease_expires_at.microsecond == 0
+
+
 def test_what_nova_cannot_take_yet_is_sent_again(
     store: inventory.Store, compute: Nova
 ) -> None:
