@@ -109,13 +109,15 @@ def bind(
 
     already = {row.instance_uuid for row in arqs}
     known = [uuid for uuid in instances if uuid in already]
-    fresh = {b.instance_uuid for _, b in pending} - set(known)
-    if known:
-        bound_db.lock(context, known)
+    entered = set(bound_db.lock(context, known)) if known else set()
+    fresh = {b.instance_uuid for _, b in pending} - entered
     if fresh:
         # Two binds of one instance meet here: the later one waits, fails on
         # the key, begins anew and finds the instance taken.
         bound_db.create(context, sorted(fresh))
+    if known and arq_db.for_bind(context, list(wanted), instances) != arqs:
+        # Whoever had the lock before gave it more, or took some away.
+        raise engine.Collision()
     _lock_unchanged(context, [row for row, _ in pending])
     handles = _take_handles(context, pending, deployables)
     return _store_bind(context, pending, handles, deployables, plans, limits)
@@ -405,7 +407,6 @@ def unbind(
     return outcome
 
 
-@engine.use_case
 def delete(
     context: RequestContext,
     uuids: Sequence[str] | None,
@@ -423,6 +424,21 @@ def delete(
     :raises ServiceTokenRequired: one of ``uuids`` has an instance, and the
         caller is no service; nothing is deleted
     """
+    return _delete(context, uuids, instance, scope, event, set())
+
+
+@engine.use_case
+def _delete(
+    context: RequestContext,
+    uuids: Sequence[str] | None,
+    instance: str | None,
+    scope: str | None,
+    event: Event,
+    seen: set[str],
+) -> tuple[Outcome, list[str]]:
+    """:param seen: filled with what was there: if the first attempt's commit
+    succeeded and the answer was lost, a repeated one does not miss it
+    """
     missing: list[str] = []
     instances: list[str] = []
     if instance is not None:
@@ -435,7 +451,8 @@ def delete(
             for row in arq_db.for_release(context, uuids or [])
             if _visible(row, scope)
         }
-        missing = [uuid for uuid in uuids or [] if uuid not in found]
+        seen.update(found)
+        missing = [uuid for uuid in uuids or [] if uuid not in seen]
         rows = list(found.values())
         if not context.is_service_request and any(
             row.instance_uuid for row in rows

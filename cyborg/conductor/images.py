@@ -13,6 +13,7 @@ from cyborg.common.i18n import _
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import deployable as deployable_db
+from cyborg.db import engine
 from cyborg.db import job as job_db
 
 # Key of a group: member of an image's description in a job.
@@ -124,6 +125,9 @@ def plan(
             context, sorted(to_load), sorted(asked.keys() - to_load)
         )
     }
+    if len(current) < len(asked):
+        # One was removed from the host meanwhile.
+        raise engine.Collision()
     _refuse_running_jobs(context, asked, concerned)
     if not to_load:
         return {}

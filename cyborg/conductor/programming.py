@@ -6,6 +6,7 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_utils import timeutils
+from oslo_utils import uuidutils
 
 from cyborg.clients import glance
 from cyborg.common import constants
@@ -68,11 +69,18 @@ def program(context: RequestContext, uuid: str, image: str) -> str:
         raise exception.DeployableNotFound(uuid=uuid)
     # Asked before the transaction: it must not wait for a peer.
     glance.get_image(image)
-    return _queue_program(context, uuid, image)
+    job = uuidutils.generate_uuid()
+    _queue_program(context, uuid, image, job)
+    return job
 
 
 @engine.use_case
-def _queue_program(context: RequestContext, uuid: str, image: str) -> str:
+def _queue_program(
+    context: RequestContext, uuid: str, image: str, job: str
+) -> None:
+    if job_db.get(context, job) is not None:
+        # The commit succeeded, and its answer was lost.
+        return
     deployable = deployable_db.get(context, uuid)
     if deployable is None:
         raise exception.DeployableNotFound(uuid=uuid)
@@ -98,10 +106,11 @@ def _queue_program(context: RequestContext, uuid: str, image: str) -> str:
     ) or job_db.unfinished_for_deployables(context, [deployable.id]):
         raise exception.DeployableInUse(uuid=uuid)
     job_db.delete_finished_for(context, deployable_id=deployable.id)
-    (job,) = job_db.create(
+    job_db.create(
         context,
         [
             {
+                "uuid": job,
                 "kind": constants.JobKind.PROGRAM.value,
                 "deployable_id": deployable.id,
                 "payload": {"image": {"id": image}},
@@ -109,7 +118,6 @@ def _queue_program(context: RequestContext, uuid: str, image: str) -> str:
         ],
         _deadline(),
     )
-    return job
 
 
 def update_firmware(context: RequestContext, uuid: str, image: str) -> str:
@@ -120,11 +128,18 @@ def update_firmware(context: RequestContext, uuid: str, image: str) -> str:
     if device_db.get(context, uuid) is None:
         raise exception.DeviceNotFound(uuid=uuid)
     glance.get_image(image)
-    return _queue_firmware(context, uuid, image)
+    job = uuidutils.generate_uuid()
+    _queue_firmware(context, uuid, image, job)
+    return job
 
 
 @engine.use_case
-def _queue_firmware(context: RequestContext, uuid: str, image: str) -> str:
+def _queue_firmware(
+    context: RequestContext, uuid: str, image: str, job: str
+) -> None:
+    if job_db.get(context, job) is not None:
+        # The commit succeeded, and its answer was lost.
+        return
     device = device_db.get(context, uuid)
     if device is None:
         raise exception.DeviceNotFound(uuid=uuid)
@@ -146,10 +161,11 @@ def _queue_firmware(context: RequestContext, uuid: str, image: str) -> str:
     ):
         raise exception.DeviceInUse(uuid=uuid)
     job_db.delete_finished_for(context, device_id=device.id)
-    (job,) = job_db.create(
+    job_db.create(
         context,
         [
             {
+                "uuid": job,
                 "kind": constants.JobKind.FIRMWARE.value,
                 "device_id": device.id,
                 "payload": {"image": {"id": image}},
@@ -157,7 +173,6 @@ def _queue_firmware(context: RequestContext, uuid: str, image: str) -> str:
         ],
         _deadline(),
     )
-    return job
 
 
 def wait(context: RequestContext, uuid: str, job_uuid: str) -> None:
@@ -171,7 +186,10 @@ def wait(context: RequestContext, uuid: str, job_uuid: str) -> None:
     while not watch.expired():
         job = job_db.get(context, job_uuid)
         if job is None:
-            return
+            # It ended, and nobody can tell how: that is no success.
+            raise exception.ProgrammingFailed(
+                uuid=uuid, reason=_("it was replaced by a later request")
+            )
         if job.finished_at is not None:
             if job.last_error:
                 raise exception.ProgrammingFailed(

@@ -1,6 +1,7 @@
 """Instances that have ARQs: where two binds of one instance meet."""
 
 from collections.abc import Collection
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -23,13 +24,20 @@ def create(context: RequestContext, instances: Collection[str]) -> None:
 
 
 @engine.writer
-def lock(context: RequestContext, instances: Collection[str]) -> None:
-    """Wait for, and keep out, other binds and deletes of these instances."""
-    context.connection.execute(
-        sa.select(BOUND.c.id)
-        .where(BOUND.c.instance_uuid.in_(instances))
-        .order_by(BOUND.c.id)
-        .with_for_update()
+def lock(context: RequestContext, instances: Collection[str]) -> Sequence[str]:
+    """Wait for, and keep out, other binds and deletes of these instances.
+
+    :returns: those that are entered
+    """
+    return (
+        context.connection.execute(
+            sa.select(BOUND.c.instance_uuid)
+            .where(BOUND.c.instance_uuid.in_(instances))
+            .order_by(BOUND.c.id)
+            .with_for_update()
+        )
+        .scalars()
+        .all()
     )
 
 

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from cyborg.common import exception
 from cyborg.conductor import binding
 from cyborg.db import arq as arq_db
+from cyborg.db import bound_instance as bound_db
+from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
@@ -224,6 +226,119 @@ def test_one_instance_bound_by_two_at_once(store: inventory.Store) -> None:
     assert sum(won) == 10 == store.in_use()
     bound = [r for r in store.rows(models.ARQ) if r.state == "Bound"]
     assert sorted(r.instance_uuid for r in bound) == sorted(instances)
+
+
+def test_one_arq_bound_to_two_instances_at_once(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = [store.arqs(1) for _ in range(8)]
+
+    def bind(uuids: list[str]) -> str | None:
+        try:
+            return store.bind(uuids, rp_uuid)
+        except exception.ARQBoundElsewhere:
+            return None
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(bind, [each for each in arqs for _ in range(2)]))
+    instances = [row.instance_uuid for row in store.rows(models.ARQ)]
+    assert sorted(filter(None, won)) == sorted(instances)
+    assert store.in_use() == 8
+    assert len(store.rows(models.BoundInstance)) == 8
+
+
+def _meanwhile(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+) -> None:
+    """Do something just before the next bind locks the instances it knows."""
+    lock = bound_db.lock
+
+    def lock_late(*args: object) -> object:
+        monkeypatch.setattr(bound_db, "lock", lock)
+        act()
+        return lock(*args)
+
+    monkeypatch.setattr(bound_db, "lock", lock_late)
+
+
+# SQLite has one writer at a time.
+@pytest.mark.parametrize(
+    "database_url", ["mysql", "postgresql"], indirect=True
+)
+def test_one_more_arq_for_an_instance_by_two_at_once(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    first, second, third = (store.arqs(1) for _ in range(3))
+    instance = store.bind(first, rp_uuid)
+    _meanwhile(
+        monkeypatch, lambda: store.bind(first + second, rp_uuid, instance)
+    )
+    with pytest.raises(exception.InstanceHasARQs):
+        store.bind(first + third, rp_uuid, instance)
+    assert store.states() == ["Bound", "Bound", "Initial"]
+
+
+@pytest.mark.parametrize(
+    "database_url", ["mysql", "postgresql"], indirect=True
+)
+def test_one_more_arq_for_an_instance_that_is_deleted(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    first, second = (store.arqs(1) for _ in range(2))
+    instance = store.bind(first, rp_uuid)
+    _meanwhile(monkeypatch, lambda: store.delete(instance=instance))
+    with pytest.raises(exception.ARQNotFound):
+        store.bind(first + second, rp_uuid, instance)
+    assert store.states() == ["Initial"]
+    assert store.rows(models.BoundInstance) == []
+    assert store.in_use() == 0
+
+
+def test_an_answer_that_is_lost_changes_nothing(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    profile = store.profile(2)
+    with inventory.lost_answer():
+        arqs = store.arqs(profile=profile)
+    assert [row.uuid for row in store.rows(models.ARQ)] == arqs
+    with inventory.lost_answer():
+        store.bind(arqs, rp_uuid)
+    assert store.states() == ["Bound", "Bound"]
+    assert store.in_use() == 2
+    assert len(store.rows(models.Notification)) == 2
+    with inventory.lost_answer():
+        binding.unbind(store.context, arqs, PROJECT)
+    assert store.states() == ["Unbound", "Unbound"]
+    unknown = str(uuid.uuid4())
+    with (
+        inventory.lost_answer(),
+        pytest.raises(exception.ARQNotFound) as error,
+    ):
+        store.delete([*arqs, unknown])
+    assert arqs[0] not in str(error.value)
+    assert store.rows(models.ARQ) == []
+
+
+def test_a_card_removed_during_a_bind_is_no_error_of_ours(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    lock = deployable_db.lock_for_programming
+
+    def lock_late(context: object, *ids: object) -> object:
+        """What the report of another conductor leaves of it."""
+        monkeypatch.setattr(deployable_db, "lock_for_programming", lock)
+        monkeypatch.setattr(deployable_db, "for_bind", lambda *args: [])
+        return []
+
+    monkeypatch.setattr(deployable_db, "lock_for_programming", lock_late)
+    arqs = store.arqs(profile=store.profile(1, **{"accel:function_id": "a"}))
+    with pytest.raises(exception.ProviderNotFound):
+        store.bind(arqs, rp_uuid)
 
 
 def test_binds_and_deletes_at_once_leak_nothing(
