@@ -75,12 +75,14 @@ class Work:
     """A job that is ours, and what it is about.
 
     :ivar target: a row of :func:`cyborg.db.job.target`
+    :ivar step: how far the job is, in this attempt and those before
     """
 
     job: Any
     target: Any
     agent: agent_rpcapi.AgentAPI
     payload: dict[str, Any]
+    step: str
 
     @property
     def rpc_host(self) -> str:
@@ -123,7 +125,7 @@ def do(
     target = job_db.target(context, job)
     if target is None:
         raise Cancelled()
-    work = Work(job, target, agent, json.loads(job.payload))
+    work = Work(job, target, agent, json.loads(job.payload), job.step)
     try:
         {
             Kind.BIND: _bind,
@@ -151,6 +153,7 @@ def _enter(context: RequestContext, work: Work, step: str) -> None:
         context, work.job.uuid, work.job.owner, step, work.payload
     ):
         raise Cancelled()
+    work.step = step
     if work.job.arq_id is not None:
         arq_db.set_substate(context, work.job.arq_id, step)
 
@@ -271,13 +274,14 @@ def _give_up_bind(context: RequestContext, work: Work, reason: str) -> None:
 
 
 def _clean(context: RequestContext, work: Work) -> None:
+    was_loaded = "image" in work.payload and work.target.cpid_type is not None
     try:
         work.agent.cleanup_handle(
             context,
             work.rpc_host,
             work.handle,
             work.job.id,
-            work.controlpath_id if "image" in work.payload else None,
+            work.controlpath_id if was_loaded else None,
             float(CONF.program_timeout + CONF.bind_timeout),
             work.target.host_rpc_version,
         )
@@ -286,7 +290,8 @@ def _clean(context: RequestContext, work: Work) -> None:
     except exception.Overtaken:
         raise
     except exception.CyborgException as error:
-        if _count_refusal(context, work) < REFUSALS:
+        # Without an ARQ there is nothing that an operator could ask again.
+        if work.job.arq_id is None or _count_refusal(context, work) < REFUSALS:
             raise TryLater(error.faultstring) from error
         _give_up_cleaning(context, work, error.faultstring)
         return
@@ -295,15 +300,12 @@ def _clean(context: RequestContext, work: Work) -> None:
     faults.point("cleanup-stored")
 
 
-@engine.use_case
 def _count_refusal(context: RequestContext, work: Work) -> int:
     """Return how often the agent refused; being away is no refusal."""
-    work.payload["refusals"] = work.payload.get("refusals", 0) + 1
-    if not job_db.advance(
-        context, work.job.uuid, work.job.owner, "Cleaning", work.payload
-    ):
-        raise Cancelled()
-    return int(work.payload["refusals"])
+    refusals: int = work.payload.get("refusals", 0) + 1
+    work.payload["refusals"] = refusals
+    _enter(context, work, "Cleaning")
+    return refusals
 
 
 @engine.use_case
@@ -329,11 +331,10 @@ def _give_up_cleaning(
     """Leave it to an operator; the handle stays in use."""
     if not job_db.finish(context, work.job.uuid, work.job.owner, reason):
         raise Cancelled()
-    if work.job.arq_id is not None:
-        quota.move_one(context, work.job.arq_id, State.UNBIND_FAILED)
-        arq_db.move(
-            context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
-        )
+    quota.move_one(context, work.job.arq_id, State.UNBIND_FAILED)
+    arq_db.move(
+        context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
+    )
     LOG.error(
         "The agent of %s cannot clean the handle %s of ARQ %s: %s. Mend the "
         "host, then delete the ARQ again or use 'cyborg-manage arq release'",
@@ -360,6 +361,9 @@ def _load_for_bind(context: RequestContext, work: Work) -> None:
 
 def _resolve(context: RequestContext, work: Work) -> dict[str, Any]:
     """Return the image's description, looked up once."""
+    if work.target.cpid_type is None:
+        # An earlier release was cut short when it stored the device.
+        raise Failed("the device has no control path")
     if "found" not in work.payload:
         traits = {
             row.value
@@ -557,7 +561,7 @@ def _end_or_repeat(
         raise TryLater(error.faultstring) from error
     reason = str(error.args[0])
     LOG.error("Job %s (%s) failed: %s", work.job.uuid, work.job.kind, reason)
-    if work.job.step == "Programming" and isinstance(
+    if work.step == "Programming" and isinstance(
         error, (Late, exception.ServiceUnavailable)
     ):
         # The card may be loaded yet: nobody gets it before it is left alone.
@@ -618,6 +622,10 @@ def _store_owner(
 ) -> None:
     if not job_db.delete(context, work.job.uuid, work.job.owner):
         raise Cancelled()
-    if owner is not None:
-        quota.give(context, work.target.arq_id, owner)
-        arq_db.set_owner(context, work.target.arq_id, owner)
+    if owner is None:
+        return
+    for row in arq_db.lock(context, [work.target.arq_id]):
+        # It may be another server's by now, with a question of its own.
+        if row.instance_uuid == work.target.arq_instance_uuid:
+            quota.give(context, row.id, owner)
+            arq_db.set_owner(context, row.id, owner)

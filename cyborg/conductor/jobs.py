@@ -13,6 +13,7 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
@@ -31,6 +32,19 @@ _POLL = 5.0
 _LONGEST_PAUSE = 60
 # Seconds that stop() waits for work that is going on.
 _PATIENCE = 10.0
+
+
+def _pause(job: Any) -> float:
+    """Return for how many seconds a job waits: longer each time.
+
+    But not past its deadline, when whoever waits for it is to be told.
+    """
+    pause = float(min(2**job.attempt, _LONGEST_PAUSE))
+    if job.deadline_at is None:
+        return pause
+    left = (job.deadline_at - timeutils.utcnow()).total_seconds()
+    # Columns have whole seconds: one more, and it has passed.
+    return min(pause, left + 1) if left > 0 else pause
 
 
 class JobRunner:
@@ -142,7 +156,7 @@ class JobRunner:
         error: str,
     ) -> None:
         if delay is None:
-            delay = min(2**job.attempt, _LONGEST_PAUSE)
+            delay = _pause(job)
         try:
             job_db.postpone(context, job.uuid, self._owner, delay, error)
             faults.point("job-postponed")

@@ -251,10 +251,11 @@ def images_of_arqs(
             JOBS.c.arq_id.in_(arq_ids)
         )
     )
-    payloads = {row.arq_id: json.loads(row.payload) for row in rows}
+    # An ARQ may have a job that loads nothing, besides.
+    payloads = [(row.arq_id, json.loads(row.payload)) for row in rows]
     return {
         arq_id: {"image": payload["image"]}
-        for arq_id, payload in payloads.items()
+        for arq_id, payload in payloads
         if "image" in payload
     }
 

@@ -8,15 +8,18 @@ import time
 import uuid
 
 from oslo_config import cfg
+from oslo_db import exception as db_exception
 import pytest
 import sqlalchemy as sa
 
 from cyborg.clients import glance
+from cyborg.clients import nova
 from cyborg.common import exception
 from cyborg.conductor import binding
 from cyborg.conductor import host_work
 from cyborg.conductor import jobs
 from cyborg.conductor import programming
+from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
@@ -26,6 +29,16 @@ from cyborg.tests.fixtures.inventory import PROJECT
 CONF = cfg.CONF
 IMAGE = "11111111-1111-4111-8111-111111111111"
 OTHER_IMAGE = "22222222-2222-4222-8222-222222222222"
+# Of the card of inventory.device().
+CPID = {
+    "cpid_type": "PCI",
+    "cpid_info": {
+        "domain": "0000",
+        "bus": "0c",
+        "device": "00",
+        "function": "0",
+    },
+}
 
 
 class Agent:
@@ -243,6 +256,56 @@ def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
     _run_due(store, agent)
     assert store.rows(models.ARQ) == []
     assert store.in_use() == 0
+
+
+def test_a_refusal_that_is_stored_again_counts_once(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arqs = store.arqs(1)
+    store.bind(arqs, _mdev(store))
+    _run_due(store, agent)
+    store.delete(arqs)
+    agent.errors = [exception.DriverError(reason="busy")]
+    collisions = [1, 2, 3]
+    advance = job_db.advance
+
+    def collide(*args: object) -> bool:
+        if collisions:
+            collisions.pop()
+            raise db_exception.DBDeadlock()
+        return advance(*args)
+
+    monkeypatch.setattr(job_db, "advance", collide)
+    _run_due(store, agent)
+    (job,) = store.rows(models.Job)
+    assert json.loads(job.payload) == {"refusals": 1}
+
+
+def test_a_handle_of_nobody_is_cleaned_however_often_it_takes(
+    store: inventory.Store, agent: Agent
+) -> None:
+    _mdev(store)
+    (handle,) = store.rows(models.AttachHandle)
+    store.execute(sa.update(models.AttachHandle.__table__).values(in_use=True))
+    job_db.create(
+        store.context,
+        [
+            {
+                "kind": "cleanup",
+                "deployable_id": handle.deployable_id,
+                "attach_handle_id": handle.id,
+            }
+        ],
+        None,
+    )
+    refused = host_work.REFUSALS + 1
+    agent.errors = [exception.DriverError(reason="busy")] * refused
+    for _ in range(refused):
+        _run_due(store, agent)
+    assert store.in_use() == 1
+    _run_due(store, agent)
+    assert store.in_use() == 0
+    assert store.rows(models.Job) == []
 
 
 def test_two_conductors_do_a_job_once(store: inventory.Store) -> None:
@@ -471,14 +534,7 @@ def test_a_card_being_loaded_has_nothing_to_count_on(
     with pytest.raises(exception.OtherImageInUse):
         store.bind(store.arqs(1), rp_uuid)
     _run_due(store, agent)
-    assert agent.fenced == [
-        {
-            "cpid_type": "PCI",
-            "cpid_info": json.loads(
-                store.rows(models.ControlPathID)[0].cpid_info
-            ),
-        }
-    ]
+    assert agent.fenced == [CPID]
     # What was loaded once is loaded again.
     store.bind(store.arqs(profile=one), rp_uuid)
     _run_due(store, agent)
@@ -487,6 +543,28 @@ def test_a_card_being_loaded_has_nothing_to_count_on(
         OTHER_IMAGE,
         IMAGE,
     ]
+
+
+def test_a_card_is_fenced_though_its_arq_has_other_work(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    arqs = store.arqs(
+        profile=store.profile(1, **{"accel:bitstream_id": IMAGE})
+    )
+    context = store.context
+    context.is_admin = True
+    bindings = [
+        binding.Binding(arqs[0], HOST, rp_uuid, str(uuid.uuid4())),
+    ]
+    binding.bind(context, bindings, None)
+    # Whose server it is has to be found out, too.
+    assert [row.kind for row in store.rows(models.Job)] == ["bind", "owner"]
+    store.delete(arqs)
+    (job,) = store.rows(models.Job)
+    assert json.loads(job.payload) == {"image": {"id": IMAGE}}
+    _run_due(store, agent)
+    assert agent.fenced == [CPID]
 
 
 def test_an_image_that_is_not_there_fails_the_bind(
@@ -562,6 +640,127 @@ def test_a_card_that_may_be_loaded_yet_is_nobody_s(
     (job,) = store.rows(models.Job)
     assert (job.step, job.last_error) == ("failed", "it was not done in time")
     store.bind(store.arqs(1), rp_uuid)
+
+
+def test_a_load_whose_first_call_outlasts_the_deadline_is_fenced(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    programming.program(store.context, deployable.uuid, IMAGE)
+
+    def program(*args: object) -> dict:
+        monkeypatch.setattr(host_work.Work, "is_late", lambda work: True)
+        raise exception.AgentNotResponding(host=HOST)
+
+    monkeypatch.setattr(agent, "program", program)
+    _run_due(store, agent)
+    assert [row.step for row in store.rows(models.Job)] == ["Fencing"]
+    with pytest.raises(exception.DeployableInUse):
+        store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    assert agent.calls == [("fence", HOST)]
+    assert [row.step for row in store.rows(models.Job)] == ["failed"]
+
+
+def test_a_result_that_was_replaced_is_no_success(
+    store: inventory.Store, agent: Agent
+) -> None:
+    _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    agent.code = 1
+    job = programming.program(store.context, deployable.uuid, IMAGE)
+    _run_due(store, agent)
+    programming.program(store.context, deployable.uuid, IMAGE)
+    with pytest.raises(exception.ProgrammingFailed, match="later request"):
+        programming.wait(store.context, deployable.uuid, job)
+
+
+def test_a_request_to_load_whose_answer_is_lost_is_one_job(
+    store: inventory.Store, agent: Agent
+) -> None:
+    _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    (device,) = store.rows(models.Device)
+    with inventory.lost_answer():
+        job = programming.program(store.context, deployable.uuid, IMAGE)
+    assert [row.uuid for row in store.rows(models.Job)] == [job]
+    _run_due(store, agent)
+    with inventory.lost_answer():
+        programming.update_firmware(store.context, device.uuid, IMAGE)
+    assert [row.kind for row in store.rows(models.Job)] == [
+        "program",
+        "firmware",
+    ]
+
+
+def test_an_owner_that_is_found_late_is_not_another_server_s(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _fpga(store)
+    arqs = store.arqs(1)
+    admin = store.context
+    admin.is_admin = True
+
+    def bind() -> str:
+        instance = str(uuid.uuid4())
+        binding.bind(
+            admin, [binding.Binding(arqs[0], HOST, rp_uuid, instance)], None
+        )
+        return instance
+
+    def find_owner(instance: str) -> str:
+        if instance == first:
+            binding.unbind(admin, arqs, None)
+            bind()
+            return "owner of the first"
+        return "owner of the second"
+
+    monkeypatch.setattr(nova, "find_owner", find_owner)
+    first = bind()
+    _run_due(store, agent)
+    assert [row.project_id for row in store.rows(models.ARQ)] == [PROJECT]
+    _run_due(store, agent)
+    assert [row.project_id for row in store.rows(models.ARQ)] == [
+        "owner of the second"
+    ]
+    assert store.rows(models.Job) == []
+
+
+def test_a_card_without_control_path_is_not_loaded(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    # As an earlier release left it that was cut short.
+    other = models.Device.__table__.alias()
+    store.execute(
+        sa.insert(models.Device.__table__).from_select(
+            ["uuid", "type", "vendor", "model", "hostname", "status"],
+            sa.select(
+                sa.literal(str(uuid.uuid4())),
+                other.c.type,
+                other.c.vendor,
+                other.c.model,
+                sa.literal("nowhere"),
+                other.c.status,
+            ),
+        )
+    )
+    store.execute(
+        sa.update(models.ControlPathID.__table__).values(
+            device_id=store.rows(models.Device)[-1].id
+        )
+    )
+    for _ in range(2):
+        _run_due(store, agent)
+    assert store.states() == ["BindFailed"]
+    assert store.in_use() == 0
+    assert agent.calls == [
+        ("cleanup", store.rows(models.AttachHandle)[0].uuid)
+    ]
+    assert agent.fenced == [None]
 
 
 def _firmware(store: inventory.Store) -> None:
@@ -640,6 +839,33 @@ def test_the_runner_works_in_threads_until_all_is_done(
     assert len(done) >= 8
     payloads = [json.loads(row.payload) for row in store.rows(models.Job)]
     assert payloads == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_bind_is_not_put_off_past_its_deadline(
+    store: inventory.Store, agent: Agent
+) -> None:
+    store.bind(store.arqs(1), _mdev(store))
+    # It has failed so often that it would wait for a minute.
+    deadline = engine.after(5)
+    store.execute(
+        sa.update(models.Job.__table__).values(
+            attempt=10, deadline_at=deadline
+        )
+    )
+    agent.errors = [exception.AgentNotResponding(host=HOST)]
+    runner = jobs.JobRunner(agent, lambda: None)
+    runner.start()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        (job,) = store.rows(models.Job)
+        if job.last_error:
+            break
+        time.sleep(0.05)
+    runner.stop()
+    assert job.last_error
+    late = (job.lease_expires_at - deadline).total_seconds()
+    assert 0 <= late <= 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
