@@ -31,6 +31,20 @@ class Site:
     glance: peers.Glance
     noauth_url: str
 
+    def wait_fenced(self, fenced: bool) -> None:
+        """Wait until Placement has all of the device reserved, or nothing.
+
+        Clients do not look at the answer to enable and disable, which is 503
+        where that is done a little later.
+        """
+
+        def is_so() -> bool:
+            provider = self.compute.provider()
+            assert provider is not None
+            return (provider["inventories"]["FPGA"]["reserved"] > 0) is fenced
+
+        process.wait_until(is_so, f"the device fenced: {fenced}", 60)
+
 
 def _start_noauth(cloud: services.Cloud) -> str:
     """Serve the API a second time, without Keystone; return its URL."""

@@ -124,17 +124,12 @@ def test_devices(
     shown = proxy.get_device(device.id)
     assert shown.to_dict() == device.to_dict()
 
-    def reserved() -> int:
-        provider = site.compute.provider()
-        assert provider is not None
-        return int(provider["inventories"]["FPGA"]["reserved"])
-
     proxy.disable_device(device)
-    assert reserved() > 0
+    site.wait_fenced(True)
     if version != "2.0":
         assert proxy.get_device(device.id).status == "maintaining"
     proxy.enable_device(device.id)
-    assert reserved() == 0
+    site.wait_fenced(False)
     if version != "2.0":
         assert proxy.get_device(device.id).status == "enabled"
     with pytest.raises(exceptions.NotFoundException) as caught:
