@@ -62,10 +62,13 @@ def _store_status(
 ) -> tuple[str, set[int]]:
     """Store it; returns the host and the ids of the device's deployables."""
     device = device_db.get(context, uuid)
+    if device is not None:
+        host_db.lock_or_create(context, device.hostname)
+        # It may have been removed until then.
+        device = device_db.get(context, uuid)
     if device is None:
         raise exception.DeviceNotFound(uuid=uuid)
     hostname: str = device.hostname
-    host_db.lock_or_create(context, hostname)
     deployables = deployable_db.find(context, device_uuid=uuid)
     classes = {
         row.deployable_id

@@ -597,7 +597,7 @@ def remove_host(context: RequestContext, hostname: str) -> None:
         )
     except Exception as error:
         # What was deleted too early comes back with the next comparison.
-        host_db.fail(context, hostname, owner, _reason(error), 0)
+        host_db.fail(context, hostname, owner, row.sync_wanted, _reason(error))
         raise
     LOG.warning("Host %s was deleted", hostname)
 
@@ -718,12 +718,21 @@ def _sync(
                 pass_.apply()
         except Exception as error:
             # An outage is nothing that this host has to wait longer for.
-            pause = 0 if placement.is_away() else _pause(row)
-            host_db.fail(context, hostname, owner, _reason(error), pause)
+            pause = 0.0 if placement.is_away() else _pause(row)
+            host_db.fail(
+                context,
+                hostname,
+                owner,
+                row.sync_wanted,
+                _reason(error),
+                pause,
+            )
             raise
         if pass_.errors:
             text = "; ".join(pass_.errors.values())
-            host_db.fail(context, hostname, owner, text, _pause(row))
+            host_db.fail(
+                context, hostname, owner, row.sync_wanted, text, _pause(row)
+            )
             return pass_.errors
         if host_db.finish(
             context,
@@ -733,8 +742,8 @@ def _sync(
             _next_look(context, hostname),
         ):
             break
-        # Something changed meanwhile, unless the lease was lost.
-        row = host_db.claim(context, hostname, owner, _lease())
+        # Something changed meanwhile, or another conductor took over.
+        row = _claim(context, hostname, owner, full, wait)
     return {}
 
 

@@ -237,16 +237,24 @@ def fail(
     context: RequestContext,
     hostname: str,
     owner: str,
+    wanted: int,
     error: str,
-    delay: float,
+    delay: float = 0.0,
 ) -> None:
-    """Record why Placement is behind, and try again ``delay`` s from now."""
+    """Record why Placement is behind, and give the lease back.
+
+    :param wanted: ``sync_wanted`` as read before the work
+    :param delay: seconds until the next attempt, if nothing changed meanwhile
+    """
     context.connection.execute(
         sa.update(HOSTS)
         .where(HOSTS.c.hostname == hostname, HOSTS.c.sync_owner == owner)
         .values(
             sync_owner=None,
-            sync_due_at=_after(delay),
+            # What has changed meanwhile may be what was wrong.
+            sync_due_at=sa.case(
+                (HOSTS.c.sync_wanted == wanted, _after(delay)), else_=_now()
+            ),
             sync_error=error[:2000],
             sync_attempts=HOSTS.c.sync_attempts + 1,
         )

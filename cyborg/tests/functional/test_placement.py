@@ -21,6 +21,7 @@ from cyborg.clients import auth
 from cyborg.clients import placement as client
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.conductor import devices
 from cyborg.conductor import provider_state
 from cyborg.conductor import providers
 from cyborg.conf import CONF
@@ -596,7 +597,7 @@ def test_one_conductor_works_on_a_host_at_a_time(site: Site) -> None:
     done: list[Any] = []
     waiting = threading.Thread(target=lambda: done.append(site.sync()))
     waiting.start()
-    host_db.fail(site.host.context, site.host.name, "other", "died", 0)
+    host_db.fail(site.host.context, site.host.name, "other", 0, "died")
     waiting.join(30)
     assert done == [{}]
     assert len(site.tree) == 1
@@ -673,6 +674,68 @@ def test_a_lease_that_was_lost_ends_the_work(
     # What the other one does is not disturbed.
     assert site.host.row.sync_owner == "other"
     assert site.host.row.sync_error is None
+
+
+def test_a_lease_that_was_lost_at_the_end_is_not_success(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.host.add_card(_name(site, "a"))
+    finish = host_db.finish
+
+    def late(context: Any, hostname: str, owner: str, *args: Any) -> bool:
+        # Another conductor took over, and has not got to the end yet.
+        host_db.renew(context, hostname, owner, -1)
+        host_db.claim(context, hostname, "other", 60)
+        return finish(context, hostname, owner, *args)
+
+    monkeypatch.setattr(host_db, "finish", late)
+    with pytest.raises(exception.PlacementUnavailable, match="busy"):
+        site.sync(wait=0.3)
+    assert site.host.row.sync_owner == "other"
+
+
+def test_what_changed_during_a_failure_is_tried_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = site.host.add_card(_name(site, "good"))
+    site.host.add_card(_name(site, "bad"), rc=None)
+    fail = host_db.fail
+    changed: list[int] = []
+
+    def failing(*args: Any) -> None:
+        if not changed:
+            changed.append(good)
+            site.host.change(models.Deployable, good, num_accelerators=7)
+        fail(*args)
+
+    monkeypatch.setattr(host_db, "fail", failing)
+    monkeypatch.setattr(providers, "_pause", lambda row: 100.0)
+    assert len(site.sync()) == 1
+    # No request waits for this change: it is the repair tasks' to find.
+    providers.sync_due()
+    inventories = site.tree[_name(site, "good")]["inventories"]
+    assert inventories["FPGA"]["total"] == 7
+    # What failed alone waits.
+    assert host_db.due(site.host.context, 1, 3600) == []
+
+
+def test_a_card_that_is_removed_meanwhile_cannot_be_disabled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.host.add_card(_name(site, "a"))
+    (device,) = host_db.load(site.host.context, site.host.name).devices
+    lock = host_db.lock_or_create
+
+    def late(context: Any, hostname: str) -> Any:
+        monkeypatch.undo()
+        host_db.delete(context, hostname)
+        return lock(context, hostname)
+
+    monkeypatch.setattr(host_db, "lock_or_create", late)
+    with pytest.raises(exception.DeviceNotFound):
+        devices.set_status(
+            site.host.context, device.uuid, "maintaining", None
+        )
 
 
 def test_hosts_are_compared_again_after_a_while(
