@@ -14,9 +14,9 @@ OPTS: list[cfg.Opt] = [
         ],
         help="""
 Where the limits on accelerator requests come from. Register the limits
-``accelerator_requests`` and ``class:<resource class>`` for the accelerator
-service, and configure ``[oslo_limit]``, before switching them on: a limit
-that is not registered counts as 0.
+``accelerator_requests`` and ``class:<resource class>`` for the service and
+the region of the accelerator endpoint, and configure ``[oslo_limit]``, before
+switching them on: a limit that is not registered counts as 0.
 """,
     ),
 ]
