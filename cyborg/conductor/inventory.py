@@ -4,6 +4,8 @@
 :func:`apply` writes that in the transaction that holds the host's lock.
 """
 
+from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 import dataclasses
 import hashlib
@@ -195,27 +197,77 @@ def compare(
             changes.devices.append(_new_device(device, driver_of.get(cpid)))
         else:
             _compare_device(changes, index, row, device, driver_of.get(cpid))
-    for cpid, row in index.device_by_cpid.items():
-        if cpid not in seen and _is_absent(row, drivers):
+    absent = [
+        row for cpid, row in index.device_by_cpid.items() if cpid not in seen
+    ]
+    for row in absent + index.strays:
+        if _is_absent(row, drivers):
             _mark_missing(changes, index, row)
     return changes
 
 
 class _Index:
-    """The stored rows, by what they belong to."""
+    """The stored rows, by what they belong to.
+
+    :ivar strays: devices that no report can be about
+    """
 
     def __init__(self, stored: inventory_db.Stored) -> None:
-        devices = {row.id: row for row in stored.devices}
-        self.control_path: dict[int, Any] = {}
-        self.device_by_cpid: dict[str, Any] = {}
-        for path in stored.control_paths:
-            self.control_path.setdefault(path.device_id, path)
-            self.device_by_cpid.setdefault(
-                path.cpid_info, devices[path.device_id]
-            )
         self.deployables = _group(stored.deployables, "device_id")
         self.attributes = _group(stored.attributes, "deployable_id")
         self.handles = _group(stored.handles, "deployable_id")
+        self._used = {
+            handle.deployable_id for handle in stored.handles if handle.in_use
+        }
+        used = {
+            row.device_id for row in stored.deployables if row.id in self._used
+        }
+        devices = {row.id: row for row in stored.devices}
+        self.control_path = {
+            path.device_id: path for path in reversed(stored.control_paths)
+        }
+        paths = _one_each(
+            stored.control_paths,
+            "cpid_info",
+            lambda path: (
+                path.device_id in used,
+                devices[path.device_id].missing_since is None,
+            ),
+        )
+        self.device_by_cpid = {
+            cpid: devices[path.device_id] for cpid, path in paths.items()
+        }
+        known = {row.id for row in self.device_by_cpid.values()}
+        self.strays = [row for row in stored.devices if row.id not in known]
+
+    def deployables_of(self, device: Any) -> dict[str, Any]:
+        """Return a device's deployables by name."""
+        return _one_each(
+            self.deployables.get(device.id, []),
+            "name",
+            lambda row: (row.id in self._used, row.missing_since is None),
+        )
+
+    def handles_of(self, deployable: Any) -> dict[str, Any]:
+        """Return a deployable's handles by ``attach_info``."""
+        return _one_each(
+            self.handles.get(deployable.id, []),
+            "attach_info",
+            lambda row: (row.in_use, row.missing_since is None),
+        )
+
+
+def _one_each(
+    rows: Sequence[Any], identity: str, rank: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Return the first row of the highest rank of each identity.
+
+    Two reports at once have left earlier releases with two rows of one thing.
+    """
+    found: dict[str, Any] = {}
+    for row in sorted(rows, key=rank, reverse=True):
+        found.setdefault(getattr(row, identity), row)
+    return found
 
 
 def _group(rows: Sequence[Any], column: str) -> dict[int, list[Any]]:
@@ -239,9 +291,9 @@ def _is_absent(device: Any, drivers: Sequence[dict[str, Any]] | None) -> bool:
 def _mark_missing(changes: Changes, index: _Index, device: Any) -> None:
     if device.missing_since is None:
         changes.missing["device"].append(device.id)
-    for deployable in index.deployables.get(device.id, []):
-        if deployable.missing_since is None:
-            changes.missing["deployable"].append(deployable.id)
+    changes.missing["deployable"] += _unmarked(
+        index.deployables.get(device.id, [])
+    )
 
 
 def _attributes(deployable: report.DriverDeployable) -> list[tuple[str, str]]:
@@ -300,27 +352,39 @@ def _compare_device(
         changes.device_values[row.id] = values
     if row.missing_since is not None:
         changes.back["device"].append(row.id)
-    unmatched = {d.name: d for d in index.deployables.get(row.id, [])}
+    unmatched = index.deployables_of(row)
+    matched = set()
     fresh = []
     for deployable in device.deployable_list:
         stored = unmatched.pop(deployable.name, None)
         if stored is None:
             fresh.append(deployable)
         else:
+            matched.add(stored.id)
             _compare_deployable(changes, index, row, stored, deployable)
     for deployable in fresh:
         renamed = _renamed(index, unmatched, deployable)
         if renamed is not None:
             del unmatched[renamed.name]
+            matched.add(renamed.id)
             _compare_deployable(changes, index, row, renamed, deployable)
         else:
             new = _new_deployable(deployable)
             new.device_id = row.id
             new.control_path_id = index.control_path[row.id].id
             changes.deployables.append(new)
-    for gone in unmatched.values():
-        if gone.missing_since is None:
-            changes.missing["deployable"].append(gone.id)
+    changes.missing["deployable"] += _unmarked(
+        index.deployables.get(row.id, []), matched
+    )
+
+
+def _unmarked(rows: Sequence[Any], matched: Collection[int] = ()) -> list[int]:
+    """Return ids of rows that go missing: those that were not matched."""
+    return [
+        row.id
+        for row in rows
+        if row.id not in matched and row.missing_since is None
+    ]
 
 
 def _renamed(
@@ -357,25 +421,25 @@ def _compare_deployable(
     if row.missing_since is not None:
         changes.back["deployable"].append(row.id)
     _compare_attributes(changes, index, row, new.attributes)
-    unmatched = {h.attach_info: h for h in index.handles.get(row.id, [])}
+    known = index.handles_of(row)
+    matched = set()
     for handle in new.handles:
-        stored = unmatched.pop(handle.attach_info, None)
+        stored = known.get(handle.attach_info)
         if stored is None:
             changes.handles.append(
                 (row.id, index.control_path[device.id].id, handle)
             )
             continue
+        matched.add(stored.id)
         if stored.attach_type != handle.attach_type:
             changes.handle_values[stored.id] = {
                 "attach_type": handle.attach_type
             }
         if stored.missing_since is not None:
             changes.back["handle"].append(stored.id)
-    changes.missing["handle"] += [
-        handle.id
-        for handle in unmatched.values()
-        if handle.missing_since is None
-    ]
+    changes.missing["handle"] += _unmarked(
+        index.handles.get(row.id, []), matched
+    )
 
 
 def _compare_attributes(

@@ -1,6 +1,7 @@
 """Reports on every engine: what is stored, kept, marked and counted."""
 
 from concurrent import futures
+from typing import Any
 import uuid
 
 import pytest
@@ -217,6 +218,88 @@ def test_two_reports_of_one_host_at_once(store: inventory.Store) -> None:
     assert len(store.rows(models.ControlPathID)) == 6
     assert len(store.rows(models.AttachHandle)) == 96
     assert len(store.rows(models.Host)) == 1
+
+
+def _copy(store: inventory.Store, model: type, row: Any, **values: Any) -> int:
+    """Store a row a second time; returns the id of the second."""
+    copied = row._asdict() | {"uuid": str(uuid.uuid4())} | values
+    del copied["id"]
+    store.execute(sa.insert(model.__table__).values(copied))
+    return int(store.rows(model)[-1].id)
+
+
+def _copy_device(store: inventory.Store) -> None:
+    """Store the only device again, as two reports at once did it."""
+    device = _copy(store, models.Device, store.rows(models.Device)[0])
+    path = _copy(
+        store,
+        models.ControlPathID,
+        store.rows(models.ControlPathID)[0],
+        device_id=device,
+    )
+    deployable = _copy(
+        store,
+        models.Deployable,
+        store.rows(models.Deployable)[0],
+        device_id=device,
+    )
+    for attribute in store.rows(models.Attribute):
+        _copy(store, models.Attribute, attribute, deployable_id=deployable)
+    for handle in store.rows(models.AttachHandle):
+        _copy(
+            store,
+            models.AttachHandle,
+            handle,
+            deployable_id=deployable,
+            cpid_id=path,
+        )
+
+
+def _there(store: inventory.Store, model: type) -> list[bool]:
+    return [row.missing_since is None for row in store.rows(model)]
+
+
+@pytest.mark.parametrize("used", [0, 1])
+def test_of_two_devices_that_are_one_the_one_in_use_stays(
+    store: inventory.Store, used: int
+) -> None:
+    device = inventory.device(handles=1)
+    _report(store, [device])
+    _copy_device(store)
+    handles = store.rows(models.AttachHandle)
+    store.execute(
+        sa.update(models.AttachHandle)
+        .where(models.AttachHandle.id == handles[used].id)
+        .values(in_use=True)
+    )
+    assert _report(store, [device])
+    for model in (models.Device, models.Deployable):
+        assert _there(store, model) == [used == 0, used == 1]
+    assert not _report(store, [device])
+
+
+def test_parts_that_are_there_twice_go(store: inventory.Store) -> None:
+    device = inventory.device(handles=2)
+    _report(store, [device])
+    for model in (models.AttachHandle, models.Deployable):
+        _copy(store, model, store.rows(model)[0])
+    assert _report(store, [device])
+    assert _there(store, models.AttachHandle) == [True, True, False]
+    assert _there(store, models.Deployable) == [True, False]
+    assert not _report(store, [device])
+
+
+def test_a_device_that_nobody_can_report_goes(store: inventory.Store) -> None:
+    device = inventory.device()
+    _report(store, [device])
+    # A report of an earlier release died here.
+    _copy(store, models.Device, store.rows(models.Device)[0])
+    incomplete = inventory.driver_entry(device)
+    incomplete[0]["complete"] = False
+    assert not _report(store, [device], incomplete)
+    assert _report(store, [device])
+    assert _there(store, models.Device) == [True, False]
+    assert not _report(store, [device])
 
 
 def test_an_agent_of_the_last_release_reports(store: inventory.Store) -> None:
