@@ -92,17 +92,17 @@ def provider_uuid(name: str) -> str:
 
 
 def _counted_in(
-    deployable: Any, hostname: str, taken: set[str]
+    deployable: Any, known: str | None, hostname: str, taken: set[str]
 ) -> tuple[str, tuple[str, ...]]:
     """Say which provider a deployable is counted in: its uuid and names.
 
     This alone decides it: one provider for each deployable.
 
+    :param known: uuid of the provider that was made for it
     :param taken: uuids of providers of other deployables
     """
-    if deployable.rp_uuid is not None:
-        name = deployable.rp_name or deployable.name
-        return deployable.rp_uuid, (name,)
+    if known is not None:
+        return known, (deployable.rp_name or deployable.name,)
     # A name that another host's provider has gets the host in front; of two
     # deployables of one name in one host, one gets its own uuid behind.
     names = tuple(
@@ -154,7 +154,9 @@ def desired(rows: host_db.Rows) -> dict[str, Provider]:
     taken = {row.rp_uuid for row in rows.deployables if row.rp_uuid}
     providers: dict[str, Provider] = {}
     for row in rows.deployables:
-        uuid_, names = _counted_in(row, rows.host.hostname, taken)
+        # Whatever a row says, the compute node's own provider is not ours.
+        known = None if row.rp_uuid == rows.host.root_rp_uuid else row.rp_uuid
+        uuid_, names = _counted_in(row, known, rows.host.hostname, taken)
         taken.add(uuid_)
         device = devices[row.device_id]
         # One that nobody answers for any more takes no new instances.
@@ -172,7 +174,7 @@ def desired(rows: host_db.Rows) -> dict[str, Provider]:
             reserved=row.num_accelerators if fenced else 0,
             traits=_traits(attributes.get(row.id, ())),
             deployable_ids=(row.id,),
-            stored=row.rp_uuid is not None,
+            stored=known is not None,
             written=Written.from_text(row.rp_traits),
             generation=row.rp_generation,
         )
@@ -405,10 +407,13 @@ def merged_inventories(
 def settle(
     wanted: Mapping[str, Provider], tree: Mapping[str, Actual]
 ) -> dict[str, Provider]:
-    """Let new providers adopt what an interrupted attempt made of them."""
+    """Let providers adopt what an interrupted attempt made of them.
+
+    So does one whose recorded uuid is not there, but its name is.
+    """
     settled: dict[str, Provider] = {}
     for provider in wanted.values():
-        if not provider.stored:
+        if not provider.stored or provider.uuid not in tree:
             for name in provider.names:
                 uuid_ = provider_uuid(name)
                 if uuid_ in tree and (
@@ -418,7 +423,7 @@ def settle(
                         provider, uuid=uuid_, names=(name,)
                     )
                     break
-        elif provider.uuid in tree and provider.written is None:
+        elif provider.written is None:
             # Made by an earlier release, under whatever name.
             there = tree[provider.uuid]
             provider = dataclasses.replace(provider, names=(there.name,))

@@ -102,7 +102,10 @@ class _Pass:
         """
         root = self.rows.host.root_rp_uuid
         nodes = self.client.get_tree(root) if root else []
-        if not any(node["uuid"] == root for node in nodes):
+        if not any(
+            node["uuid"] == root and node["name"] == self.hostname
+            for node in nodes
+        ):
             record = self.client.find_provider(self.hostname)
             if record is None:
                 raise exception.PlacementResourceProviderNotFound(
@@ -215,26 +218,40 @@ class _Pass:
         provider: provider_state.Provider,
         there: provider_state.Actual | None,
     ) -> None:
-        record = self.client.update_provider(
-            provider.uuid, provider.name, self.root
+        for name in self._names(provider):
+            try:
+                record = self.client.update_provider(
+                    provider.uuid, name, self.root
+                )
+            except exception.PlacementConflict as error:
+                if error.kwargs["error_code"] != placement.DUPLICATE_NAME:
+                    raise
+                continue
+            self._now_is(provider, provider.uuid, name)
+            if there is None:
+                there = self._look(provider_state.actual(record))
+            if there is not None:
+                self.tree[provider.uuid] = dataclasses.replace(
+                    there,
+                    name=name,
+                    parent=self.root,
+                    generation=max(record["generation"], there.generation),
+                )
+            LOG.info("Moved provider %s below its host", name)
+            return
+        raise _all_taken(provider)
+
+    def _names(self, provider: provider_state.Provider) -> tuple[str, ...]:
+        """Return names it may get, the best first."""
+        if not provider.stored:
+            return provider.names
+        # Its own name first; another one if that is taken by now.
+        return provider.names + provider_state.alternatives(
+            self.rows, provider
         )
-        if there is None:
-            there = self._look(provider_state.actual(record))
-        if there is not None:
-            self.tree[provider.uuid] = dataclasses.replace(
-                there,
-                name=provider.name,
-                parent=self.root,
-                generation=max(record["generation"], there.generation),
-            )
-        LOG.info("Moved provider %s below its host", provider.name)
 
     def _create(self, provider: provider_state.Provider) -> None:
-        names = provider.names
-        if provider.stored:
-            # Its own name first; another one if that is taken by now.
-            names += provider_state.alternatives(self.rows, provider)
-        for name in names:
+        for name in self._names(provider):
             uuid_ = (
                 provider.uuid
                 if provider.stored
@@ -259,10 +276,7 @@ class _Pass:
                 traits=frozenset(),
             )
             return
-        raise exception.PlacementConflict(
-            operation=f"creating provider {provider.name}",
-            reason="all names it could have are taken",
-        )
+        raise _all_taken(provider)
 
     def _resolve_duplicate(
         self, provider: provider_state.Provider, uuid_: str, name: str
@@ -441,6 +455,15 @@ class _Pass:
                 for id_ in provider.deployable_ids
             },
         )
+
+
+def _all_taken(
+    provider: provider_state.Provider,
+) -> exception.PlacementConflict:
+    return exception.PlacementConflict(
+        operation=f"naming provider {provider.name}",
+        reason="all names it could have are taken",
+    )
 
 
 class _Isolated:

@@ -736,6 +736,16 @@ def store_report(
     )
 
 
+@engine.use_case
+def ask_for_report(context: RequestContext, hostname: str) -> None:
+    """Have the host report everything again, with its next heartbeat."""
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(report_digest=None)
+    )
+
+
 @engine.writer
 def set_forced_down(
     context: RequestContext, hostname: str, forced_down: bool

@@ -95,12 +95,17 @@ def heal(
 ) -> int:
     """Repair the providers of hosts, and show what was wrong.
 
+    What is wrong may be the database: hosts that something is wrong with, and
+    those that are named, have to report everything again.
+
     :param orphans: delete those that nothing is allocated from, too
     """
     before, after = [], []
     for host in _hosts(context, named):
         found = look(context, host)
         before.append(found)
+        if found or named:
+            host_db.ask_for_report(context, host)
         if not found:
             continue
         if orphans:

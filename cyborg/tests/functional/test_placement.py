@@ -22,6 +22,7 @@ from cyborg.clients import placement as client
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.conductor import devices
+from cyborg.conductor import manager
 from cyborg.conductor import provider_state
 from cyborg.conductor import providers
 from cyborg.conf import CONF
@@ -33,6 +34,7 @@ from cyborg.manage import host as manage_host
 from cyborg.manage import placement as manage_placement
 from cyborg.tests.fixtures import cards
 from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures import placement as placement_fixture
 
 OWNER = constants.OWNER_TRAIT
@@ -733,9 +735,7 @@ def test_a_card_that_is_removed_meanwhile_cannot_be_disabled(
 
     monkeypatch.setattr(host_db, "lock_or_create", late)
     with pytest.raises(exception.DeviceNotFound):
-        devices.set_status(
-            site.host.context, device.uuid, "maintaining", None
-        )
+        devices.set_status(site.host.context, device.uuid, "maintaining", None)
 
 
 def test_hosts_are_compared_again_after_a_while(
@@ -1031,6 +1031,14 @@ def _edit_inventory(site: Site, rp_uuid: str) -> None:
     )
 
 
+def _change_class(site: Site, rp_uuid: str) -> None:
+    site.set_inventories(rp_uuid, PGPU={"total": 2})
+
+
+def _touch(site: Site, rp_uuid: str) -> None:
+    site.peer.deallocate(site.allocate(rp_uuid))
+
+
 def _oversell(site: Site, rp_uuid: str) -> None:
     site.set_inventories(
         rp_uuid,
@@ -1072,6 +1080,20 @@ def _make_root(site: Site, rp_uuid: str) -> None:
     )
 
 
+def _take_name(site: Site, rp_uuid: str) -> None:
+    """Give the provider another name, and its name to another root."""
+    name = site.peer.get(f"/resource_providers/{rp_uuid}")["name"]
+    _rename(site, rp_uuid)
+    site.peer.create_provider(name)
+
+
+def _replace(site: Site, rp_uuid: str) -> None:
+    """Delete the provider; a foreign one beside it gets its name."""
+    name = site.peer.get(f"/resource_providers/{rp_uuid}")["name"]
+    _delete_provider(site, rp_uuid)
+    site.create_child(name, uuidutils.generate_uuid(), site.root)
+
+
 def _forget_uuid(site: Site, rp_uuid: str) -> None:
     _change_row(
         site, rp_uuid=None, rp_name=None, rp_traits=None, rp_generation=None
@@ -1100,11 +1122,15 @@ def _change_row(site: Site, **values: Any) -> None:
         (_remove_traits, ["traits"]),
         (_remove_inventory, ["inventory"]),
         (_edit_inventory, ["inventory"]),
+        (_change_class, ["inventory"]),
         (_oversell, ["inventory"]),
+        (_touch, []),
         (_rename, ["move"]),
         (_move_aside, ["move"]),
         (_move_away, ["create", "traits", "inventory"]),
         (_make_root, ["create", "traits", "inventory"]),
+        (_take_name, ["move"]),
+        (_replace, ["create", "traits", "inventory"]),
         (_forget_uuid, []),
         (_forget_written, []),
         (_count_more, ["inventory"]),
@@ -1131,9 +1157,162 @@ def test_drift_is_found_and_repaired(
     assert site.sync(full=full) == {}
     if damage is _count_more:
         good["inventories"]["FPGA"] |= {"total": 5, "max_unit": 5}
+    if damage is _change_class:
+        # Nobody knows that it is not somebody else's.
+        good["inventories"]["PGPU"] = site.tree[name]["inventories"]["PGPU"]
+        good["usages"]["PGPU"] = 0
+    if damage in (_take_name, _replace):
+        name = f"{site.host.name}_{name}"
     assert site.tree[name] == good
     assert site.tree[theirs] == foreign
     assert site.audit() == []
+    site.sync()
+    assert [method for method, _path in site.requests] == ["GET"]
+
+
+# The same of the database, which only its host knows how to repair.
+
+
+def _execute(site: Site, *statements: Any) -> None:
+    with engine.writing(site.host.context):
+        for statement in statements:
+            site.host.context.connection.execute(statement)
+
+
+def _lose_attributes(site: Site) -> None:
+    _execute(site, sa.delete(models.Attribute))
+
+
+def _edit_attributes(site: Site) -> None:
+    _execute(site, sa.update(models.Attribute).values(value="CUSTOM_EDITED"))
+
+
+def _lose_deployables(site: Site) -> None:
+    _lose_attributes(site)
+    _execute(
+        site, sa.delete(models.AttachHandle), sa.delete(models.Deployable)
+    )
+
+
+def _lose_devices(site: Site) -> None:
+    _lose_deployables(site)
+    _execute(site, sa.delete(models.ControlPathID), sa.delete(models.Device))
+
+
+def _lose_handles(site: Site) -> None:
+    _execute(site, sa.delete(models.AttachHandle))
+
+
+def _edit_count(site: Site) -> None:
+    _change_row(site, num_accelerators=5)
+
+
+def _edit_name(site: Site) -> None:
+    _change_row(site, name="edited")
+
+
+def _edit_provider(site: Site) -> None:
+    _change_row(site, rp_uuid=uuidutils.generate_uuid())
+
+
+def _point_at_the_root(site: Site) -> None:
+    _change_row(site, rp_uuid=site.root, rp_name=site.host.name)
+
+
+def _edit_missing(site: Site) -> None:
+    _execute(
+        site, sa.update(models.Device).values(missing_since=timeutils.utcnow())
+    )
+
+
+def _lose_host(site: Site) -> None:
+    _execute(site, sa.delete(models.Host))
+
+
+def _edit_root(site: Site) -> None:
+    _execute(
+        site,
+        sa.update(models.Host).values(root_rp_uuid=uuidutils.generate_uuid()),
+    )
+
+
+def _swap_root(site: Site) -> None:
+    other = site.peer.create_provider(f"other-{uuid.uuid4()}")
+    _execute(site, sa.update(models.Host).values(root_rp_uuid=other))
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (_lose_attributes, "rc"),
+        (_edit_attributes, "CUSTOM_EDITED"),
+        (_lose_deployables, "(orphan)"),
+        # A host without devices is not looked at unless it is named.
+        (_lose_devices, None),
+        # Placement has nothing to do with these.
+        (_lose_handles, None),
+        (_edit_count, "total=2->5"),
+        (_edit_name, None),
+        (_edit_provider, None),
+        (_point_at_the_root, None),
+        (_edit_missing, "reserved=0->2"),
+        (_lose_host, None),
+        (_edit_root, None),
+        (_swap_root, None),
+    ],
+)
+def test_a_damaged_database_is_repaired_from_the_host(
+    site: Site,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Site], None],
+    found: str | None,
+) -> None:
+    context, host = site.host.context, site.host.name
+    conductor = manager.ConductorManager()
+    device = inventory.device(handles=2, host=host)
+    drivers = inventory.driver_entry(device)
+
+    def report() -> None:
+        conductor.report_data(context, host, [device], host, "1", drivers)
+
+    def heartbeat() -> bool:
+        answer = conductor.report_heartbeat(context, host, host, "1")
+        return bool(answer["need_full_report"])
+
+    report()
+    site.sync()
+    site.set_inventories(site.root, VCPU={"total": 64})
+    good = site.peer.get(f"/resource_providers/{site.root}"), site.tree
+    assert not heartbeat()
+    damage(site)
+    audit, heal = manage_placement.audit, manage_placement.heal
+    code, text = _manage(capsys, audit, context, [host], False)
+    assert (code == 1) is (found is not None)
+    assert (found or "agrees") in text
+    if found:
+        # All hosts that something is wrong with.
+        _manage(capsys, heal, context, [], False)
+    else:
+        _manage(capsys, heal, context, [host], False)
+    assert heartbeat()
+    report()
+    assert not heartbeat()
+    site.sync()
+    assert site.audit() == []
+    assert site.peer.get(f"/resource_providers/{site.root}") == good[0]
+    assert site.tree.keys() >= good[1].keys()
+    (provider,) = host_db.load(context, host).deployables
+    there = {p["uuid"]: p for p in site.tree.values()}[provider.rp_uuid]
+    (before,) = good[1].values()
+    for part in ("inventories", "traits", "usages"):
+        assert there[part] == before[part]
+    assert _rows(site) == {
+        "devices": 1,
+        "controlpath_ids": 1,
+        "deployables": 1,
+        "attributes": 2,
+        "attach_handles": 2,
+    }
 
 
 def test_foreign_things_are_no_drift(site: Site) -> None:

@@ -56,7 +56,11 @@ def _desired(
     if attributes is None:
         attributes = [_attribute("rc", "FPGA", d.id) for d in deployables]
     rows = host_db.Rows(
-        _row(hostname="cn1.example.org", forced_down=forced_down),
+        _row(
+            hostname="cn1.example.org",
+            root_rp_uuid=ROOT,
+            forced_down=forced_down,
+        ),
         devices or [_device(d.id) for d in deployables],
         deployables,
         attributes,
@@ -82,6 +86,12 @@ def test_identity_of_a_known_deployable() -> None:
     )
     assert (provider.uuid, provider.names) == ("kept", ("old",))
     assert provider.stored
+
+
+def test_the_compute_nodes_provider_is_never_a_deployables() -> None:
+    (provider,) = _desired(_deployable(rp_uuid=ROOT, rp_name="cn1"))
+    assert provider.uuid == provider_state.provider_uuid("cn1_1")
+    assert not provider.stored
 
 
 def test_a_long_name_is_shortened_and_stays_unique() -> None:
