@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import threading
+import time
 from typing import Any
 
 from oslo_log import log as logging
@@ -12,6 +13,8 @@ ACTIONS = ("add", "remove", "change")
 # Seconds of quiet that end a burst: a card with many functions makes many
 # events, and all of them are one change.
 SETTLE = 0.3
+# Seconds after which a burst that goes on is not waited for any longer.
+LONGEST = 0.6
 
 
 def kernel_monitor() -> Any:
@@ -19,7 +22,9 @@ def kernel_monitor() -> Any:
     try:
         import pyudev
 
-        monitor = pyudev.Monitor.from_netlink(pyudev.Context())
+        # The kernel's own events: udev's come only where its daemon runs,
+        # which in many containers it does not, and nobody is told.
+        monitor = pyudev.Monitor.from_netlink(pyudev.Context(), "kernel")
         monitor.filter_by("pci")
         monitor.start()
     except (ImportError, OSError) as error:
@@ -29,7 +34,7 @@ def kernel_monitor() -> Any:
 
 
 class Watcher:
-    """Calls ``wake`` once after each burst of events, in a thread.
+    """Calls ``wake`` within a second of events, in a thread.
 
     :param monitor: has ``poll(timeout)``, which returns a device with an
         ``action``, or None
@@ -57,12 +62,14 @@ class Watcher:
             LOG.exception("Hot-plug is no longer watched; devices are polled")
 
     def _watch(self) -> None:
-        pending = False
+        began: float | None = None
         while not self._ended.is_set():
             device = self._monitor.poll(SETTLE)
-            if device is None and pending:
-                pending = False
-                self._wake()
-            elif device is not None and device.action in ACTIONS:
+            if device is not None and device.action in ACTIONS:
                 LOG.debug("PCI device %s: %s", device.action, device)
-                pending = True
+                began = began or time.monotonic()
+            if began is not None and (
+                device is None or time.monotonic() - began > LONGEST
+            ):
+                began = None
+                self._wake()

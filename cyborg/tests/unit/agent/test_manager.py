@@ -204,6 +204,21 @@ def test_events_that_change_nothing_wake_nobody() -> None:
     assert woken == [1]
 
 
+def test_events_without_end_wake_all_the_same() -> None:
+    woken = threading.Event()
+
+    def poll(timeout: float) -> Any:
+        time.sleep(0.01)
+        return SimpleNamespace(action="change")
+
+    watcher = hotplug.Watcher(SimpleNamespace(poll=poll), woken.set)
+    watcher.start()
+    try:
+        assert woken.wait(30)
+    finally:
+        watcher.stop()
+
+
 def test_broken_monitor_leaves_polling(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
