@@ -124,10 +124,11 @@ class _Pass:
         self.wanted = provider_state.settle(
             provider_state.desired(self.rows), self.tree
         )
+        full = self.full or self._is_restored()
         for provider in self.wanted.values():
             there = self.tree.get(provider.uuid)
             if there is not None and (
-                self.full
+                full
                 or provider.written != provider.to_write
                 or provider.generation != there.generation
             ):
@@ -136,6 +137,19 @@ class _Pass:
                     del self.tree[provider.uuid]
                 else:
                     self.tree[provider.uuid] = seen
+
+    def _is_restored(self) -> bool:
+        """Tell whether Placement is older than what was recorded of it.
+
+        After a backup was restored, a provider that others changed since may
+        have come to the recorded generation in another way.
+        """
+        return any(
+            provider.generation is not None
+            and provider.uuid in self.tree
+            and self.tree[provider.uuid].generation < provider.generation
+            for provider in self.wanted.values()
+        )
 
     def _look(
         self, there: provider_state.Actual

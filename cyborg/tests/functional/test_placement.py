@@ -1170,6 +1170,24 @@ def test_drift_is_found_and_repaired(
     assert [method for method, _path in site.requests] == ["GET"]
 
 
+def test_a_restored_placement_is_looked_at_as_a_whole(site: Site) -> None:
+    ids = {suffix: site.host.add_card(_name(site, suffix)) for suffix in "ab"}
+    site.sync()
+    good = site.tree
+    # One has fewer changes than were recorded, the other as many others.
+    other = good[_name(site, "b")]["uuid"]
+    _remove_inventory(site, other)
+    for suffix, more in (("a", 1), ("b", 0)):
+        generation = site.generation(good[_name(site, suffix)]["uuid"])
+        site.host.change(
+            models.Deployable, ids[suffix], rp_generation=generation + more
+        )
+    site.sync()
+    assert site.tree == good
+    site.sync()
+    assert [method for method, _path in site.requests] == ["GET"]
+
+
 # The same of the database, which only its host knows how to repair.
 
 
