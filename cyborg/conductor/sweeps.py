@@ -31,6 +31,7 @@ from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import leftover as leftover_db
 from cyborg.db import notification as notification_db
+from cyborg.db import quota as quota_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Sweeper:
             resume_stuck,
             free_leaked_handles,
             delete_never_bound,
+            quota_db.delete_expired,
             self.find_owners,
             self.look_for_servers,
             self.recount_quotas,

@@ -417,7 +417,7 @@ class QuotaUsage(Base):
 
 
 class Reservation(Base):
-    """Kept for databases of earlier releases; nothing writes it."""
+    """Kept for databases of earlier releases; expired ones are deleted."""
 
     __tablename__ = "reservations"
     __table_args__ = (

@@ -19,6 +19,7 @@ from cyborg.db import models
 USAGES = models.QuotaUsage.__table__
 ARQS = models.ARQ.__table__
 PROFILES = models.DeviceProfile.__table__
+RESERVATIONS = models.Reservation.__table__
 
 # Most rows that one statement names.
 _BATCH = 1000
@@ -188,3 +189,11 @@ def set_class(
                 resource_class=resource_class, updated_at=ARQS.c.updated_at
             )
         )
+
+
+@engine.use_case
+def delete_expired(context: RequestContext) -> None:
+    """Delete reservations of earlier releases that have expired."""
+    context.connection.execute(
+        sa.delete(RESERVATIONS).where(RESERVATIONS.c.expire <= engine.ago(0))
+    )

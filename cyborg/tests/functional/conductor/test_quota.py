@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent import futures
+import datetime
 import uuid
 
 from oslo_config import cfg
 from oslo_config import fixture as config_fixture
+from oslo_utils import timeutils
 import pytest
 import sqlalchemy as sa
 
@@ -377,6 +379,27 @@ def test_what_was_made_before_quotas_is_counted_at_the_first_sweep(
         store.execute(sa.update(models.QuotaUsage.__table__).values(in_use=7))
         sweeper.recount_quotas(store.context)
         assert not _is_exact(store)
+
+
+def test_reservations_of_earlier_releases_expire(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cyborg.clients.nova.find_owner", lambda *args: None)
+    usage = {"resource": "FPGA", "in_use": 0, "reserved": 2}
+    store.execute(sa.insert(models.QuotaUsage.__table__).values(usage))
+    (row,) = store.rows(models.QuotaUsage)
+    day = datetime.timedelta(days=1)
+    for expire in (timeutils.utcnow() - day, timeutils.utcnow() + day, None):
+        store.execute(
+            sa.insert(models.Reservation.__table__).values(
+                uuid=str(uuid.uuid4()),
+                usage_id=row.id,
+                delta=1,
+                expire=expire,
+            )
+        )
+    sweeps.Sweeper().run(store.context)
+    assert [row.id for row in store.rows(models.Reservation)] == [2, 3]
 
 
 def test_giving_back_what_was_never_counted(
