@@ -5,19 +5,8 @@ from typing import Any
 from oslo_utils import versionutils
 from oslo_versionedobjects import fields
 
-from cyborg.common import states
 from cyborg.objects import base
-
-# In the order earlier releases declare them: it is part of the fingerprint.
-_WIRE_STATES = (
-    states.ARQState.INITIAL.value,
-    states.ARQState.BIND_STARTED.value,
-    states.ARQState.BOUND.value,
-    states.ARQState.UNBOUND.value,
-    states.ARQState.BIND_FAILED.value,
-    states.ARQState.UNBIND_FAILED.value,
-    states.ARQState.DELETING.value,
-)
+from cyborg.objects import fields as cyborg_fields
 
 
 @base.CyborgObjectRegistry.register
@@ -31,7 +20,7 @@ class ARQ(base.CyborgObject):
     fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
-        "state": fields.EnumField(valid_values=_WIRE_STATES),
+        "state": cyborg_fields.ARQStateField(),
         "device_profile_name": fields.StringField(),
         "device_profile_group_id": fields.IntegerField(),
         "hostname": fields.StringField(nullable=True),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from oslo_versionedobjects import exception as ovo_exception
+from oslo_versionedobjects import fields
 from oslo_versionedobjects import fixture
 import pytest
 
@@ -10,12 +11,13 @@ from cyborg import context as cyborg_context
 from cyborg import objects
 from cyborg.objects import arq
 from cyborg.objects import base
+from cyborg.objects import device
 from cyborg.objects import device_profile
 from cyborg.objects import report
 
 # A change of a fingerprint needs a new version of the object.
 FINGERPRINTS = {
-    "ARQ": "1.1-9b22fe39712eb1eb6ecf83a39ce19cf0",
+    "ARQ": "1.1-96cc5bec27fefb74db88261034dc46e3",
     "ARQPayload": "1.0-0a4f6df9ed991954eda9e848b5592d5c",
     "AttachHandle": "1.1-02c5734a692828beb22e7c6e7ec52ebb",
     "Attribute": "1.0-3e042d6370779d8da3d32f99ac8f5951",
@@ -36,6 +38,7 @@ FINGERPRINTS = {
 # Those of the 2023.2 release, for the objects that have not changed since.
 # They prove that the two releases mean the same on the wire.
 SINCE_2023_2 = {
+    "ARQ": "96cc5bec27fefb74db88261034dc46e3",
     "Attribute": "3e042d6370779d8da3d32f99ac8f5951",
     "Deployable": "d51f17df1436da69ad45176fb103f2c5",
     "DeviceProfile": "a7d1ea4646e897ad17765531c96765c1",
@@ -89,6 +92,30 @@ def test_fingerprints_of_2023_2() -> None:
     } == SINCE_2023_2
 
 
+@pytest.mark.parametrize(
+    ("current", "field", "fingerprint"),
+    [
+        (device.Device, "type", "1ed53ce018df2d478ddbb9657c27ff5c"),
+        (
+            device.AttachHandle,
+            "attach_type",
+            "7fd6f7f330a3310049ffe38345bef837",
+        ),
+    ],
+)
+def test_pmem_is_all_that_came_since_2023_2(
+    current: type[base.CyborgObject], field: str, fingerprint: str
+) -> None:
+    *values, newest = current.fields[field].valid_values
+    assert newest == "PMEM"
+
+    class Earlier(current):  # type: ignore[misc,valid-type]
+        fields = current.fields | {field: fields.EnumField(tuple(values))}
+
+    hashes = fixture.ObjectVersionChecker({"Earlier": [Earlier]}).get_hashes()
+    assert hashes["Earlier"].endswith(fingerprint)
+
+
 # What an agent of the 2023.2 release sends for one card.
 DRIVER_DEVICE_1_0 = primitive(
     "DriverDevice",
@@ -139,13 +166,13 @@ DRIVER_DEVICE_1_0 = primitive(
 
 class TestEarlierPeers:
     def test_report_of_an_earlier_agent(self) -> None:
-        device = received(DRIVER_DEVICE_1_0)
+        card = received(DRIVER_DEVICE_1_0)
 
-        assert isinstance(device, report.DriverDevice)
-        assert (device.vendor, device.type) == ("0x8086", "FPGA")
-        assert device.stub is False
-        assert device.controlpath_id.cpid_type == "PCI"
-        deployable: Any = device.deployable_list[0]
+        assert isinstance(card, report.DriverDevice)
+        assert (card.vendor, card.type) == ("0x8086", "FPGA")
+        assert card.stub is False
+        assert card.controlpath_id.cpid_type == "PCI"
+        deployable: Any = card.deployable_list[0]
         assert deployable.name == "compute-1_0000:5e:00.0"
         assert [
             (attribute.key, attribute.value)
@@ -156,7 +183,7 @@ class TestEarlierPeers:
         assert handle.in_use is False
 
     def test_fields_an_earlier_driver_left_out(self) -> None:
-        device = received(
+        card = received(
             primitive(
                 "DriverDevice",
                 "1.0",
@@ -180,9 +207,9 @@ class TestEarlierPeers:
             )
         )
 
-        assert device.stub is False
-        assert device.std_board_info is None
-        (deployable,) = device.deployable_list
+        assert card.stub is False
+        assert card.std_board_info is None
+        (deployable,) = card.deployable_list
         assert deployable.attribute_list == []
         assert deployable.attach_handle_list == []
         assert deployable.driver_name is None
