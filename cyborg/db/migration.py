@@ -112,8 +112,7 @@ def problem(connection: sa.Connection) -> str | None:
             "<revision>."
         )
     if not found:
-        ours = set(baseline.metadata().tables)
-        if ours.isdisjoint(sa.inspect(connection).get_table_names()):
+        if _holds_nothing(connection):
             return None
         return (
             "The database has Cyborg's tables and no revision. If the "
@@ -136,6 +135,25 @@ def problem(connection: sa.Connection) -> str | None:
             "release, or restore a backup."
         )
     return None
+
+
+def _holds_nothing(connection: sa.Connection) -> bool:
+    """Tell whether the database is new, or was killed while it was made.
+
+    MySQL commits every statement, so that tables may be there, with all
+    columns and without rows, before the stamp is. Revisions go on from that.
+    """
+    inspector = sa.inspect(connection)
+    for table in baseline.metadata().sorted_tables:
+        if not inspector.has_table(table.name):
+            continue
+        columns = {item["name"] for item in inspector.get_columns(table.name)}
+        if not columns.issuperset(table.columns.keys()):
+            return False
+        any_row = sa.select(sa.literal(1)).select_from(table).limit(1)
+        if connection.execute(any_row).first():
+            return False
+    return True
 
 
 def _run(connection: sa.Connection, function: Any, *args: Any) -> None:
@@ -194,9 +212,13 @@ def create_schema() -> None:
                 reason="The database is under version control already, at "
                 f"{', '.join(found)}; use 'cyborg-dbsync upgrade'."
             )
-        refusal = problem(connection)
-        if refusal:
-            raise exception.SchemaRefused(reason=refusal)
+        present = sa.inspect(connection).get_table_names()
+        if not set(present).isdisjoint(models.Base.metadata.tables):
+            raise exception.SchemaRefused(
+                reason=problem(connection)
+                or "The database has Cyborg's tables already; use "
+                "'cyborg-dbsync upgrade'."
+            )
         tables = sa.MetaData()
         for table in models.Base.metadata.sorted_tables:
             copied = table.to_metadata(tables)

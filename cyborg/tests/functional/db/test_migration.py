@@ -1,5 +1,6 @@
 """Every way a database gets to the schema of this release."""
 
+from collections.abc import Callable
 from typing import Any
 
 from oslo_db import exception as db_exception
@@ -301,6 +302,7 @@ class TestRefusals:
 
     def test_tables_without_a_revision(self, db: sa.Engine) -> None:
         upstream.load_schema(db, "created")
+        upstream.load(db, "data")
         with db.begin() as connection:
             connection.exec_driver_sql("DELETE FROM alembic_version")
         for refused in (migration.upgrade, migration.create_schema):
@@ -338,35 +340,96 @@ def _restamp(engine: sa.Engine, revision: str) -> None:
         )
 
 
-def test_upgrade_goes_on_where_it_stopped(
+class Killed(Exception):
+    """What a process that was killed never raises."""
+
+
+@pytest.fixture
+def killed_at(
     db: sa.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    upstream.load_schema(db, "migrated")
-    upstream.load(db, "data")
+) -> Callable[[int], None]:
+    """Have the n-th statement from now on that changes anything fail."""
     execute = db.dialect.do_execute
     left = 0
 
-    def fail_later(cursor: Any, statement: str, *args: Any) -> None:
+    def execute_or_die(cursor: Any, statement: str, *args: Any) -> None:
         nonlocal left
-        if statement.lstrip().startswith(("ALTER", "CREATE", "DROP")):
+        if statement.split(maxsplit=1)[0] in CHANGES:
             left -= 1
             if left == 0:
-                raise RuntimeError("killed")
+                raise Killed("killed")
         execute(cursor, statement, *args)
 
-    monkeypatch.setattr(db.dialect, "do_execute", fail_later)
-    # Every run is killed one schema change further on, as long as runs end
-    # before the last.
+    def set_left(number: int) -> None:
+        nonlocal left
+        left = number
+
+    monkeypatch.setattr(db.dialect, "do_execute", execute_or_die)
+    return set_left
+
+
+# Other engines take back what a transaction did not end.
+COMMITS_EACH = pytest.mark.parametrize(
+    "database_url", ["mysql"], indirect=True
+)
+CHANGES = ("ALTER", "CREATE", "DROP", "INSERT", "UPDATE", "DELETE", "SET")
+
+
+def repeat_killed(
+    killed_at: Callable[[int], None], function: Callable[[], None]
+) -> int:
+    """Run it until it ends, each time killed one change further on.
+
+    :returns: how often it was killed
+    """
     for survives in range(1, 500):
-        left = survives
+        killed_at(survives)
         try:
-            migration.upgrade()
-        except (RuntimeError, db_exception.DBError) as error:
+            function()
+        except (Killed, db_exception.DBError) as error:
             assert "killed" in str(error)
             continue
-        break
-    assert migration.check_schema() == []
-    assert len(rows(db)[ARQS]) == 7
+        killed_at(0)
+        return survives - 1
+    raise AssertionError("it never ends")
+
+
+class TestKilled:
+    def test_upgrade_goes_on_where_it_stopped(
+        self, earlier: sa.Engine, killed_at: Callable[[int], None]
+    ) -> None:
+        before = rows(earlier)
+        assert repeat_killed(killed_at, migration.upgrade) > 10
+        upgraded, after = shape(earlier), rows(earlier)
+        assert {table: len(found) for table, found in after.items()} == {
+            table: len(found) - (table == "quota_usages")
+            for table, found in before.items()
+        }
+        assert after["quota_usages"][1]["in_use"] == 3
+        assert after["quota_usages"][1]["reserved"] == 3
+        assert upgraded == made_at_once(earlier)
+
+    @COMMITS_EACH
+    def test_so_it_does_from_nothing(
+        self, db: sa.Engine, killed_at: Callable[[int], None]
+    ) -> None:
+        assert repeat_killed(killed_at, migration.upgrade) > 10
+        assert migration.version() == migration.head()
+        assert shape(db) == made_at_once(db)
+
+    @COMMITS_EACH
+    @pytest.mark.parametrize("survives", [2, 20, 36])
+    def test_upgrade_ends_what_create_schema_began(
+        self, db: sa.Engine, killed_at: Callable[[int], None], survives: int
+    ) -> None:
+        killed_at(survives)
+        with pytest.raises((Killed, db_exception.DBError)):
+            migration.create_schema()
+        with pytest.raises(exception.SchemaRefused, match="upgrade"):
+            migration.create_schema()
+        migration.upgrade()
+        assert migration.version() == migration.head()
+        assert shape(db) == made_at_once(db)
 
 
 class _ModelsMigrationsSync(test_migrations.ModelsMigrationsSync):
