@@ -82,19 +82,16 @@ class Request(pecan.Request):
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query: each name with its values."""
+        """The query: each name with its values, ready to be looked for."""
         arguments = self.GET
-        for value in arguments.values():
-            if not text.is_storable(value):
-                raise exception.Invalid(
-                    _("The query holds a character that cannot be stored.")
-                )
-        return {name: arguments.getall(name) for name in arguments}
+        return {
+            name: [text.to_find(value) for value in arguments.getall(name)]
+            for name in arguments
+        }
 
     def argument(self, name: str) -> str | None:
         """Return a value of the query, None if it is not there."""
-        value: str | None = self.GET.get(name)
-        return value
+        return self.query.get(name, [None])[0]
 
     def authorize(self, rule: str) -> None:
         """Pass if the caller may do what ``rule`` is about.
@@ -125,7 +122,8 @@ class Request(pecan.Request):
         :raises Explained: 413, 415
         """
         limit = CONF.oslo_middleware.max_request_body_size
-        if self.content_type and self.content_type not in _MEDIA_TYPES:
+        media_type = self.content_type.lower()
+        if media_type and media_type not in _MEDIA_TYPES:
             raise errors.Explained(
                 _("The body has to be application/json, not %s.")
                 % self.content_type,

@@ -52,6 +52,7 @@ class Operation:
     :ivar answer: schemas of the body of a success; at versions before the
         first there is none
     :ivar also: other statuses of a success, which then has no body
+    :ivar stores: whether text of the request's body is stored
     """
 
     method: str
@@ -63,6 +64,7 @@ class Operation:
     body: validation.Validator | None
     answer: validation.Validator | None
     also: tuple[int, ...]
+    stores: bool
 
     def answers(
         self, version: versions.Version
@@ -85,6 +87,7 @@ def operation(
     body: validation.Schemas | None = None,
     answer: validation.Schemas | None = None,
     also: tuple[int, ...] = (),
+    stores: bool = True,
 ) -> Callable[[F], F]:
     """Make a method of a controller an operation of the API.
 
@@ -107,6 +110,7 @@ def operation(
         None if body is None else validation.Validator("body", body),
         None if answer is None else validation.Validator("answer", answer),
         also,
+        stores,
     )
 
     def decorate(function: F) -> F:
@@ -117,13 +121,13 @@ def operation(
             request.status = described.status
             if described.rule is not None:
                 request.authorize(described.rule)
-            arguments: list[Any] = list(segments)
-            if not all(text.is_storable(segment) for segment in segments):
-                raise NoSuchPath(path=request.path_info)
+            arguments: list[Any] = list(map(text.to_find, segments))
             if described.query is not None:
                 described.query.check(request.query, request.version)
             if described.body is not None:
                 document = request.read_json()
+                if described.stores:
+                    text.check(document, "body")
                 described.body.check(document, request.version)
                 arguments.append(document)
             return request.respond(function(self, request, *arguments))

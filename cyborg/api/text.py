@@ -22,6 +22,13 @@ def as_uuid(value: str) -> str:
     return str(uuid.UUID(value))
 
 
+# A noncharacter, so that nothing that is stored has it.
+_NOWHERE = "\uffff"
+
+# Levels of the deepest document that is read; those of clients have five.
+_DEEPEST = 32
+
+
 def is_storable(value: str) -> bool:
     """Tell whether every engine holds these characters.
 
@@ -29,7 +36,20 @@ def is_storable(value: str) -> bool:
     Plane, and nobody halves of surrogate pairs.
     """
     return all(
-        "\0" < character <= "\uffff" and not "\ud800" <= character <= "\udfff"
+        "\0" < character < _NOWHERE and not "\ud800" <= character <= "\udfff"
+        for character in value
+    )
+
+
+def to_find(value: str) -> str:
+    """Return a text to look for: the same, if it can be found at all.
+
+    Otherwise one that every engine can look for, in vain.
+    """
+    if is_storable(value):
+        return value
+    return "".join(
+        character if is_storable(character) else _NOWHERE
         for character in value
     )
 
@@ -53,6 +73,16 @@ def check(value: Any, name: str) -> None:
             check(item, f"{name}[{index}]")
 
 
+def _check_depth(value: Any, left: int = _DEEPEST) -> None:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        if left == 0:
+            raise ValueError(_("it is nested too deep"))
+        for item in value:
+            _check_depth(item, left - 1)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
@@ -69,8 +99,8 @@ def _refuse(constant: str) -> None:
 def parse_json(body: bytes) -> Any:
     """Return the document in ``body``.
 
-    :raises Invalid: it is missing, malformed, names a member twice, or holds
-        text that cannot be stored
+    :raises Invalid: it is missing, malformed, too deep, or names a member
+        twice
     """
     if not body:
         raise exception.Invalid(_("The request has no body; JSON is needed."))
@@ -78,7 +108,7 @@ def parse_json(body: bytes) -> Any:
         document = json.loads(
             body, object_pairs_hook=_unique, parse_constant=_refuse
         )
-        check(document, "body")
+        _check_depth(document)
     except (ValueError, RecursionError) as error:
         raise exception.Invalid(
             _("The body is not valid JSON: %s") % error

@@ -151,10 +151,11 @@ class ARQsController:
         status=201,
         body=schemas.CREATE,
         answer=schemas.CREATED,
+        stores=False,
     )
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create the accelerator requests of a device profile."""
-        name = body["device_profile_name"]
+        name = text.to_find(body["device_profile_name"])
         found = profile_db.find(request.context, names=[name])
         if not found:
             raise exception.DeviceProfileNotFound(name=name)

@@ -298,6 +298,25 @@ def test_bodies_that_only_look_like_json(
         assert "JSON" in api_fixture.fault(response)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_bodies_that_are_too_deep(
+    shared_api: api_fixture.Api, version: str
+) -> None:
+    """As deep as the interpreter can read, and looks no further."""
+    for depth in (33, 200, *range(900, 1000)):
+        deep = b"[" * depth + b"]" * depth
+        for method, path, body in (
+            ("POST", PROFILES, b'[{"name": "p", "groups": %s}]' % deep),
+            ("POST", ARQS, b'{"device_profile_name": %s}' % deep),
+            ("PATCH", ARQS, b'{"%s": %s}' % (ARQ.encode(), deep)),
+            ("PATCH", PROGRAM, deep),
+            ("POST", ATTRIBUTES, b'{"attribute": %s}' % deep),
+        ):
+            response = shared_api.ask(method, path, body, version=version)
+            assert response.status_int == 400, response.text
+            assert "JSON" in api_fixture.fault(response)
+
+
 def test_path_that_is_not_utf8(shared_api: api_fixture.Api) -> None:
     response = shared_api.ask("GET", "/v2/device_profiles/%ff")
     assert response.status_int == 400
