@@ -72,13 +72,13 @@ def _insert(
 ) -> None:
     uuids = {row["uuid"] for row in rows}
     names = {row["name"] for row in rows}
-    for other in profile_db.find_by_names(context, uuids | names):
+    for other in profile_db.find_taken(context, uuids, names):
         if other.uuid in generated:
             return
-        if other.uuid in uuids:
-            raise exception.DeviceProfileExists(field="uuid", value=other.uuid)
-        if other.name in names:
-            raise exception.DeviceProfileExists(field="name", value=other.name)
+        field = "uuid" if other.uuid in uuids else "name"
+        raise exception.DeviceProfileExists(
+            field=field, value=getattr(other, field)
+        )
     profile_db.create(context, rows)
 
 
@@ -94,8 +94,9 @@ def update(
     if profile_db.in_use(context, [row.id]):
         raise exception.DeviceProfileInUse(name=row.name)
     name = values.get("name", row.name)
-    if name != row.name and profile_db.find(context, names=[name]):
-        raise exception.DeviceProfileExists(field="name", value=name)
+    for other in profile_db.find_taken(context, (), [name]):
+        if other.id != row.id:
+            raise exception.DeviceProfileExists(field="name", value=other.name)
     profile_db.update(context, row.id, _columns(values))
     changed = profile_db.find(context, uuids=[row.uuid])
     return to_object(changed[0])
@@ -104,7 +105,7 @@ def update(
 @engine.use_case
 def delete(context: RequestContext, names: Sequence[str]) -> None:
     """Remove profiles; see ``ConductorAPI.device_profiles_delete``."""
-    rows = profile_db.find_by_names(context, names)
+    rows = profile_db.find_taken(context, names, names)
     by_uuid = {row.uuid: row for row in rows}
     by_name = {row.name: row for row in rows}
     found = {}

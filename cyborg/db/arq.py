@@ -70,7 +70,7 @@ def find(
         (PROFILES.c.name, device_profile_name),
     ):
         if value is not None:
-            query = query.where(column == value)
+            query = query.where(paging.is_exactly(context, column, [value]))
     return paging.fetch(context, query, page, ARQS.c, visible)
 
 

@@ -40,7 +40,9 @@ def find(
     """Return attributes, each with the uuid of its deployable."""
     query = _query()
     if key is not None:
-        query = query.where(ATTRIBUTES.c.key == key)
+        query = query.where(
+            paging.is_exactly(context, ATTRIBUTES.c.key, [key])
+        )
     if deployable_id is not None:
         query = query.where(ATTRIBUTES.c.deployable_id == deployable_id)
     if deployable_uuid is not None:

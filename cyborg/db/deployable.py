@@ -63,14 +63,14 @@ def find(
         query = query.where(
             column.is_(None)
             if value is None
-            else paging.is_one_of(column, [value])
+            else paging.is_exactly(context, column, [value])
         )
     for key, value in attributes:
         query = query.where(
             sa.exists().where(
                 ATTRIBUTES.c.deployable_id == DEPLOYABLES.c.id,
-                ATTRIBUTES.c.key == key,
-                ATTRIBUTES.c.value == value,
+                paging.is_exactly(context, ATTRIBUTES.c.key, [key]),
+                paging.is_exactly(context, ATTRIBUTES.c.value, [value]),
             )
         )
     return paging.fetch(context, query, page, DEPLOYABLES.c)

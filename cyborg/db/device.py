@@ -32,7 +32,7 @@ def find(
     """
     query = sa.select(DEVICES).where(
         *(
-            paging.is_one_of(DEVICES.c[name], [value])
+            paging.is_exactly(context, DEVICES.c[name], [value])
             for name, value in equal.items()
         )
     )

@@ -25,20 +25,25 @@ def find(
     """Return profiles, those that have one of the names and uuids given."""
     query = sa.select(PROFILES)
     if names is not None:
-        query = query.where(PROFILES.c.name.in_(names))
+        query = query.where(
+            paging.is_exactly(context, PROFILES.c.name, list(names))
+        )
     if uuids is not None:
         query = query.where(PROFILES.c.uuid.in_(uuids))
     return paging.fetch(context, query, page, PROFILES.c)
 
 
 @engine.reader
-def find_by_names(
-    context: RequestContext, names: Collection[str]
+def find_taken(
+    context: RequestContext, uuids: Collection[str], names: Collection[str]
 ) -> Sequence[sa.Row[Any]]:
-    """Return profiles that have one of ``names`` as uuid or as name."""
+    """Return profiles that keep others from having these uuids and names.
+
+    To MySQL's indexes names are the same that differ in case only.
+    """
     return context.connection.execute(
         sa.select(PROFILES)
-        .where(sa.or_(PROFILES.c.uuid.in_(names), PROFILES.c.name.in_(names)))
+        .where(sa.or_(PROFILES.c.uuid.in_(uuids), PROFILES.c.name.in_(names)))
         .order_by(PROFILES.c.id)
     ).all()
 
@@ -46,11 +51,12 @@ def find_by_names(
 @engine.reader
 def get(context: RequestContext, name: str) -> sa.Row[Any] | None:
     """Return the profile with this uuid, else with this name, or None."""
-    rows = find_by_names(context, [name])
-    for row in rows:
-        if row.uuid == name:
-            return row
-    return rows[0] if rows else None
+    rows = find_taken(context, [name], [name])
+    for field in ("uuid", "name"):
+        for row in rows:
+            if getattr(row, field) == name:
+                return row
+    return None
 
 
 @engine.writer

@@ -106,3 +106,18 @@ def is_one_of(column: Any, values: Sequence[str]) -> sa.ColumnElement[bool]:
     if isinstance(column.type, sa.Enum):
         values = [value for value in values if value in column.type.enums]
     return column.in_(values)
+
+
+def is_exactly(
+    context: RequestContext, column: Any, values: Sequence[str]
+) -> sa.ColumnElement[bool]:
+    """Return the condition ``column IN values`` for texts that users chose.
+
+    MySQL compares texts without regard to case, accents and spaces at the
+    end. There the first condition is for the index, the second for the rest.
+    """
+    found = is_one_of(column, values)
+    if context.connection.dialect.name != "mysql":
+        return found
+    encoded = [value.encode() for value in values]
+    return sa.and_(found, sa.cast(column, sa.BINARY).in_(encoded))

@@ -54,9 +54,13 @@ def find(
     """
     query = sa.select(SERVICES)
     if binary is not None:
-        query = query.where(SERVICES.c.binary == binary)
+        query = query.where(
+            paging.is_exactly(context, SERVICES.c.binary, [binary])
+        )
     if host is not None:
-        query = query.where(SERVICES.c.host == host)
+        query = query.where(
+            paging.is_exactly(context, SERVICES.c.host, [host])
+        )
     return paging.fetch(context, query, page, SERVICES.c)
 
 

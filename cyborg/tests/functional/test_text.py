@@ -1,6 +1,8 @@
 """Text that clients send: what it finds and what is stored, on each engine.
 
-PostgreSQL knows no NUL, MySQL's ``utf8`` no character of four bytes.
+PostgreSQL knows no NUL, MySQL's ``utf8`` no character of four bytes; and
+MySQL takes texts for the same that differ in case, accents and spaces at the
+end.
 """
 
 from collections.abc import Iterator
@@ -187,3 +189,63 @@ def test_odd_text_is_kept(api: api_fixture.Api) -> None:
         ).json
         (found,) = api.get(f"{ATTRIBUTES}?key={quoted(text)}")["attributes"]
         assert found == created
+
+
+def test_texts_are_found_exactly(api: api_fixture.Api) -> None:
+    for path, version, exact in (
+        (f"{DEVICES}?hostname=", "2.0", "cn1"),
+        (f"{DEVICES}?model=", "2.5", "A10"),
+        (f"{DEPLOYABLES}?name=", "2.5", "cn1_0000:3b:00.0"),
+        (f"{DEPLOYABLES}?driver_name=", "2.5", "fake_driver"),
+        (f"{DEPLOYABLES}?attribute=trait0:", "2.5", "CUSTOM_X"),
+        (f"{ATTRIBUTES}?key=", "2.0", "trait0"),
+        ("/v2/services?host=", "2.6", "ctl1"),
+    ):
+        for text in (exact.swapcase(), f"{exact} ", exact.replace("c", "ç")):
+            found = api.get(path + quoted(text), version=version)
+            expected = text == exact
+            assert bool(*found.values()) == expected, path + text
+        assert any(api.get(path + quoted(exact), version=version).values())
+    # But not vendors: drivers spell them differently.
+    assert len(api.get(f"{DEVICES}?vendor=0X10dE")["devices"]) == 1
+
+
+def test_profiles_whose_names_differ_in_case(api: api_fixture.Api) -> None:
+    """To MySQL they have the same name, which it must not fail over."""
+    is_mysql = api.engine.dialect.name == "mysql"
+
+    def post(*names: str) -> int:
+        response = api.ask(
+            "POST",
+            PROFILES,
+            [{"name": name, "groups": GROUPS} for name in names],
+            version="latest",
+        )
+        return int(response.status_int)
+
+    assert post("CaseName") == 201
+    assert api.get(f"{PROFILES}?name=casename") == {"device_profiles": []}
+    for method, path in (
+        ("GET", f"{PROFILES}/casename"),
+        ("DELETE", f"{PROFILES}/casename"),
+    ):
+        response = api.ask(method, path, version="2.3")
+        assert response.status_int == 404
+    response = api.ask("POST", ARQS, {"device_profile_name": "casename"})
+    assert response.status_int == 404
+    assert post("casename") == (409 if is_mysql else 201)
+    assert post("b1", "B1") == 400
+    assert post("another") == 201
+
+    def rename(name: str, new: str) -> int:
+        (profile,) = api.get(f"{PROFILES}?name={name}")["device_profiles"]
+        response = api.ask(
+            "PUT",
+            f"{PROFILES}/{profile['uuid']}",
+            {"name": new, "groups": GROUPS},
+            version="latest",
+        )
+        return int(response.status_int)
+
+    assert rename("another", "cASEnAME") == (409 if is_mysql else 200)
+    assert rename("CaseName", "CASEname") == 200

@@ -136,7 +136,8 @@ class DeviceProfilesController:
             for index, profile in enumerate(body)
         ]
         for field in ("name", "uuid"):
-            values = [p[field] for p in profiles if p[field] is not None]
+            # To MySQL names are the same that differ in case only.
+            values = [p[field].lower() for p in profiles if p[field]]
             if len(set(values)) < len(values):
                 raise exception.Invalid(
                     _("body: two profiles have the same %s.") % field
