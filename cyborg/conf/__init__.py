@@ -14,6 +14,7 @@ from cyborg.conf import default
 from cyborg.conf import devices
 from cyborg.conf import keystone
 from cyborg.conf import peers
+from cyborg.conf import profiler
 from cyborg.conf import quota
 from cyborg.conf import upgrade_levels
 
@@ -28,6 +29,7 @@ MODULES = (
     devices,
     keystone,
     peers,
+    profiler,
     quota,
     upgrade_levels,
 )

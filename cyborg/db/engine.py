@@ -21,6 +21,8 @@ from oslo_db import api as db_api
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
+from osprofiler import opts as profiler_opts
+from osprofiler import sqlalchemy as profiler_sqlalchemy
 import sqlalchemy as sa
 
 from cyborg import conf
@@ -46,6 +48,8 @@ def _on_engine_created(engine: sa.Engine) -> None:
     # oslo.db has tried a connection already. It must not stay in the pool: it
     # was not prepared.
     engine.dispose()
+    if profiler_opts.is_db_trace_enabled(CONF):
+        profiler_sqlalchemy.add_tracing(sa, engine, "db")
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
         return

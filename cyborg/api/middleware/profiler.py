@@ -1,11 +1,14 @@
-"""Tracing with osprofiler, where ``[profiler] enabled`` is set."""
+"""Tracing with osprofiler, where ``[profiler] enabled`` is set.
+
+A request is traced that comes with a trace's id, signed with one of
+``[profiler] hmac_keys``; ``openstack --os-profile KEY`` sends that.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
 from osprofiler import initializer
-from osprofiler import opts
 from osprofiler import web
 
 CONF = cfg.CONF
@@ -17,7 +20,6 @@ def factory(
     """Return what puts tracing in front of an application, if wanted."""
 
     def wrap(application: Any) -> Any:
-        opts.set_defaults(CONF)
         if not CONF.profiler.enabled:
             return application
         initializer.init_from_conf(
