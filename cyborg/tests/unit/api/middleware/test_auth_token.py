@@ -4,6 +4,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from keystoneauth1 import fixture
+from keystonemiddleware.auth_token import _identity
 import pytest
 import webob
 
@@ -86,6 +88,50 @@ def test_everything_else_needs_a_token(path: str) -> None:
 def test_paste_files_may_name_more_public_routes() -> None:
     assert ask("/status", routes="/, /status").status_int == 200
     assert ask("/v2", routes="/status").status_int == 200
+
+
+def test_keystone_is_asked_once_about_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without memcached, too, each process keeps what it was told.
+
+    For ``token_cache_time`` seconds, as the configuration or the paste file
+    says; -1 is never.
+    """
+    asked = []
+
+    def verify(self: Any, token: str, allow_expired: bool = False) -> Any:
+        asked.append(token)
+        described = fixture.V3Token(project_id=token)
+        described.add_role(name="member")
+        described.add_service("identity").add_standard_endpoints(
+            public="http://keystone"
+        )
+        return described
+
+    monkeypatch.setattr(_identity.IdentityServer, "verify_token", verify)
+
+    def ask_often(**options: str) -> list[str]:
+        asked.clear()
+        factory = auth_token.AuthTokenMiddleware.factory(
+            {},
+            auth_type="password",
+            auth_url="http://keystone",
+            username="cyborg",
+            password="p",
+            **options,
+        )
+        middleware = factory(webob.Response("fine"))
+        for token in ("one", "two", "one", "two"):
+            request = webob.Request.blank("/v2/devices")
+            request.headers["X-Auth-Token"] = token
+            assert request.get_response(middleware).status_int == 200
+        return asked
+
+    assert ask_often() == ["one", "two"]
+    assert ask_often(token_cache_time="-1") == ["one", "two"] * 2
+    CONF.set_override("token_cache_time", -1, "keystone_authtoken")
+    assert ask_often() == ["one", "two"] * 2
 
 
 def test_noauth2_makes_everybody_an_administrator_with_a_service_token() -> (
