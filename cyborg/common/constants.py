@@ -43,9 +43,13 @@ class ControlPathIDType(enum.StrEnum):
 
 
 class AttributeOrigin(enum.StrEnum):
-    """Who made an attribute; a report only replaces what drivers made."""
+    """Who made an attribute; a report only replaces what drivers made.
+
+    A user gave the value of a changed one, and the driver its key.
+    """
 
     DRIVER = "driver"
+    CHANGED = "changed"
     API = "api"
     BIND = "bind"
 

@@ -17,18 +17,39 @@ from cyborg.db import host as host_db
 from cyborg.objects import device as device_objects
 
 # What Placement lets anybody make; another would keep it from the rest.
-_TRAIT = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
+_CUSTOM = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
 
 
-def _check_trait(key: str, value: str) -> None:
-    if key.startswith(constants.ATTR_TRAIT_PREFIX) and not _TRAIT.match(value):
-        raise exception.Invalid(
-            _(
-                "value of %(key)s becomes a trait: it has to be CUSTOM_ and "
-                "then A-Z, 0-9 and _, not %(value)s"
-            )
-            % {"key": key, "value": value}
+def _check(key: str, value: str) -> None:
+    """Pass if Placement can hold what it is told of an attribute."""
+    if _CUSTOM.match(value):
+        return
+    if key.startswith(constants.ATTR_TRAIT_PREFIX):
+        text = _(
+            "value of %(key)s becomes a trait: it has to be CUSTOM_ and "
+            "then A-Z, 0-9 and _, not %(value)s"
         )
+    elif (
+        key == constants.ATTR_RESOURCE_CLASS
+        and value not in constants.STANDARD_RESOURCE_CLASSES
+    ):
+        text = _(
+            "value of %(key)s is a resource class: it has to be %(known)s, "
+            "or CUSTOM_ and then A-Z, 0-9 and _, not %(value)s"
+        )
+    else:
+        return
+    known = ", ".join(constants.STANDARD_RESOURCE_CLASSES)
+    raise exception.Invalid(
+        text % {"key": key, "known": known, "value": value}
+    )
+
+
+def _is_published(key: str) -> bool:
+    """Tell whether Placement is told of attributes with this key."""
+    return key == constants.ATTR_RESOURCE_CLASS or key.startswith(
+        constants.ATTR_TRAIT_PREFIX
+    )
 
 
 def create(
@@ -39,7 +60,7 @@ def create(
 ) -> list[device_objects.Attribute]:
     """Add attributes; see ``ConductorAPI.attributes_create``."""
     for attribute in attributes:
-        _check_trait(attribute["key"], attribute["value"])
+        _check(attribute["key"], attribute["value"])
     rows = [
         {
             "uuid": attribute.get("uuid") or uuidutils.generate_uuid(),
@@ -96,8 +117,8 @@ def _insert(
 
 
 def _mark(context: RequestContext, deployable: Any, keys: list[str]) -> None:
-    """Have Placement told if one of the attributes is a trait."""
-    if any(key.startswith(constants.ATTR_TRAIT_PREFIX) for key in keys):
+    """Have Placement told if it knows of one of the attributes."""
+    if any(map(_is_published, keys)):
         host_db.lock_or_create(context, deployable.hostname)
         host_db.mark(context, deployable.hostname)
 
@@ -108,7 +129,7 @@ def update(context: RequestContext, uuid: str, value: str) -> None:
     row = attribute_db.get(context, uuid)
     if row is None:
         raise exception.AttributeNotFound(uuid=uuid)
-    _check_trait(row.key, value)
+    _check(row.key, value)
     attribute_db.set_value(context, uuid, value)
     deployable = deployable_db.get(context, row.deployable_uuid)
     _mark(context, deployable, [row.key])
@@ -135,4 +156,9 @@ def delete(
     for row in rows:
         keys.setdefault(row.deployable_uuid, []).append(row.key)
     for uuid, of_deployable in keys.items():
-        _mark(context, deployable_db.get(context, uuid), of_deployable)
+        deployable: Any = deployable_db.get(context, uuid)
+        host_db.lock_or_create(context, deployable.hostname)
+        # What the driver says of a deployable is there again after the next
+        # report, which unchanged hardware would not cause.
+        host_db.forget_report(context, deployable.hostname)
+        _mark(context, deployable, of_deployable)

@@ -447,10 +447,17 @@ def _compare_attributes(
 ) -> None:
     """Make the driver's attributes a set equal to what it reports.
 
-    What the API or a bind added is none of the driver's business.
+    What the API or a bind added is none of the driver's business, nor is
+    the value that a user gave to one of the driver's.
     """
-    remaining = list(reported)
-    for attribute in index.attributes.get(row.id, []):
+    stored = index.attributes.get(row.id, [])
+    changed = {
+        attribute.key
+        for attribute in stored
+        if attribute.origin == constants.AttributeOrigin.CHANGED
+    }
+    remaining = [pair for pair in reported if pair[0] not in changed]
+    for attribute in stored:
         if attribute.origin not in (None, constants.AttributeOrigin.DRIVER):
             continue
         pair = (attribute.key, attribute.value)

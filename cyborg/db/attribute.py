@@ -84,11 +84,19 @@ def create(context: RequestContext, rows: Sequence[dict[str, Any]]) -> None:
 @engine.writer
 def set_value(context: RequestContext, uuid: str, value: str) -> bool:
     """Give an attribute a value that reports leave alone; False if gone."""
+    of_driver = (AttributeOrigin.DRIVER.value, AttributeOrigin.CHANGED.value)
+    origin = sa.case(
+        (
+            sa.func.coalesce(ATTRIBUTES.c.origin, of_driver[0]).in_(of_driver),
+            AttributeOrigin.CHANGED.value,
+        ),
+        else_=AttributeOrigin.API.value,
+    )
     return (
         context.connection.execute(
             sa.update(ATTRIBUTES)
             .where(ATTRIBUTES.c.uuid == uuid)
-            .values(value=value, origin=AttributeOrigin.API.value)
+            .values(value=value, origin=origin)
         ).rowcount
         == 1
     )

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from cyborg.common import exception
 from cyborg.conductor import inventory as inventory_cases
 from cyborg.conductor import manager
+from cyborg.db import host as host_db
 from cyborg.db import models
 from cyborg.objects import report
 from cyborg.tests.fixtures import inventory
@@ -183,6 +184,70 @@ def test_attributes_of_users_outlive_reports(store: inventory.Store) -> None:
     assert values == {"FPGA", "CUSTOM_OTHER", "CUSTOM_MINE"}
 
 
+def test_value_that_a_user_gives_outlives_reports(
+    store: inventory.Store,
+) -> None:
+    _report(store, [inventory.device()])
+    rows = {row.key: row for row in store.rows(models.Attribute)}
+    for value in ("CUSTOM_ONE", "CUSTOM_TWO"):
+        store.conductor.attribute_update(
+            store.context, rows["trait0"].uuid, value
+        )
+        _report(store, [inventory.device()])
+        assert _pairs(store) == [("rc", "FPGA"), ("trait0", value)]
+    # Without it, the driver's own value is back.
+    store.conductor.attributes_delete(
+        store.context, uuids=[rows["trait0"].uuid]
+    )
+    _report(store, [inventory.device()])
+    assert _pairs(store) == [("rc", "FPGA"), ("trait0", "CUSTOM_FAKE_DEVICE")]
+
+
+def _pairs(store: inventory.Store) -> list[tuple[str, str]]:
+    return [(row.key, row.value) for row in store.rows(models.Attribute)]
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_deleted_attributes_of_a_driver_are_reported_again(
+    store: inventory.Store, one_by_one: bool
+) -> None:
+    _report(store, [inventory.device()], digest="same")
+    before = _pairs(store)
+    assert host_db.heartbeat(store.context, HOST, HOST, "same")
+    (deployable,) = store.rows(models.Deployable)
+    which = (
+        {"uuids": [row.uuid for row in store.rows(models.Attribute)]}
+        if one_by_one
+        else {"deployable_uuid": deployable.uuid}
+    )
+    store.conductor.attributes_delete(store.context, **which)
+    assert _pairs(store) == []
+    # The agent of unchanged hardware only says so; it has to be asked.
+    assert not host_db.heartbeat(store.context, HOST, HOST, "same")
+    assert _report(store, [inventory.device()], digest="same")
+    assert _pairs(store) == before
+
+
+def test_placement_is_told_of_traits_and_the_resource_class_only(
+    store: inventory.Store,
+) -> None:
+    _report(store, [inventory.device()])
+    rows = {row.key: row.uuid for row in store.rows(models.Attribute)}
+    (deployable,) = store.rows(models.Deployable)
+    (note,) = store.conductor.attributes_create(
+        store.context, deployable.uuid, [{"key": "note", "value": "x"}]
+    )
+    for id_, value, told in (
+        (note.uuid, "y", 0),
+        (rows["trait0"], "CUSTOM_Y", 1),
+        (rows["rc"], "CUSTOM_Y", 1),
+    ):
+        (before,) = store.rows(models.Host)
+        store.conductor.attribute_update(store.context, id_, value)
+        (after,) = store.rows(models.Host)
+        assert after.sync_wanted - before.sync_wanted == told
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_placement_cannot_hold_is_no_trait(
     store: inventory.Store,
@@ -208,6 +273,11 @@ def test_what_placement_cannot_hold_is_no_trait(
     with pytest.raises(exception.Invalid):
         store.conductor.attribute_update(store.context, trait.uuid, "x")
     store.conductor.attribute_update(store.context, made.uuid, "x")
+    (class_,) = (r.uuid for r in store.rows(models.Attribute) if r.key == "rc")
+    for value in ("GPU", "custom_x", "CUSTOM_", ""):
+        with pytest.raises(exception.Invalid, match="FPGA, PGPU, VGPU, or"):
+            store.conductor.attribute_update(store.context, class_, value)
+    store.conductor.attribute_update(store.context, class_, "PGPU")
 
 
 def test_two_reports_of_one_host_at_once(store: inventory.Store) -> None:
