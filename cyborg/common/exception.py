@@ -126,6 +126,10 @@ class DeviceInUse(Conflict):
     template = _("Device %(uuid)s is in use by an accelerator request.")
 
 
+class NotMeasurable(Conflict):
+    template = _("Device %(uuid)s cannot be measured: %(reason)s")
+
+
 class HostNotFound(NotFound):
     template = _("No agent has reported the host %(host)s.")
 

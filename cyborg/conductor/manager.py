@@ -257,12 +257,18 @@ class ConductorManager(legacy.Methods):
         if host is None or not paths or device.driver is None:
             raise exception.AgentNotResponding(host=device.hostname)
         programming.check_host(host)
-        measured = self.agent.device_get_stats(
-            context,
-            host.rpc_host or host.hostname,
-            inventory_db.control_path_id(paths[0]),
-            device.driver,
-        )
+        try:
+            measured = self.agent.device_get_stats(
+                context,
+                host.rpc_host or host.hostname,
+                inventory_db.control_path_id(paths[0]),
+                device.driver,
+            )
+        except LookupError as error:
+            # Not there any more, or its driver is no longer enabled.
+            raise exception.NotMeasurable(
+                uuid=uuid, reason=error.args[0]
+            ) from error
         return measured or {"device": dict(_STATS_SHAPE)}
 
     @_endpoint

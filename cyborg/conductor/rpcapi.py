@@ -299,6 +299,7 @@ class ConductorAPI:
         """Return ``{"device": {...}}``, what the driver measures now.
 
         :raises DeviceNotFound: no such device
+        :raises NotMeasurable: its agent does not find it
         :raises AgentNotResponding: the agent is silent or down
         """
         # The conductor has to be able to tell that the agent did not answer.

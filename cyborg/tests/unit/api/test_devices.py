@@ -1,0 +1,51 @@
+"""What drivers measure on devices."""
+
+from typing import Any
+
+import pytest
+import webob
+
+from cyborg.api import app
+from cyborg.conductor import manager
+from cyborg.conductor import rpcapi
+from cyborg.tests.fixtures import api as api_fixture
+from cyborg.tests.fixtures import records
+
+UUID = records.uuid(1, "d")
+
+
+class Agent:
+    """Answers what it is made with, or raises it."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def device_get_stats(self, *args: Any) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+def stats(api: api_fixture.Api, answer: Any) -> webob.Response:
+    conductor = rpcapi.local(manager.ConductorManager(Agent(answer)))
+    api.application = app.make_app(lambda: conductor)
+    return api.ask("GET", f"/v2/devices/{UUID}/stats", version="2.6")
+
+
+@pytest.mark.parametrize("nothing", [{}, None])
+def test_driver_that_measures_nothing(
+    api: api_fixture.Api, nothing: Any
+) -> None:
+    response = stats(api, nothing)
+    assert response.status_int == 200
+    assert response.json == {
+        "device": {"device_name": "", "device_number": "", "properties": {}}
+    }
+
+
+def test_device_that_its_agent_does_not_find(api: api_fixture.Api) -> None:
+    response = stats(api, LookupError("Driver fake_driver is not enabled."))
+    assert response.status_int == 409
+    text = api_fixture.fault(response)
+    assert UUID in text
+    assert "fake_driver is not enabled" in text
