@@ -29,6 +29,7 @@ def list_rules() -> list[policy.RuleDefault]:
             base.ADMIN,
             "Load a bitstream and wait for it.",
             "PATCH /v2/deployables/{uuid}/program",
+            "PATCH /v2/deployables/{uuid}/program/{same_uuid}",
         ),
         base.rule(
             UPDATE,

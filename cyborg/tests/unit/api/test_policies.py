@@ -1,6 +1,7 @@
 """Who may do what: persona by operation."""
 
 from collections.abc import Iterator
+import re
 from typing import Any
 
 from oslo_policy import policy as oslo_policy
@@ -123,6 +124,35 @@ def test_every_operation_has_a_rule_except_the_version_documents() -> None:
             else:
                 assert operation.rule in ADMITTED
     assert public == {("/",), ("/v2",)}
+
+
+def test_rules_name_the_operations_that_they_are_for() -> None:
+    served: dict[str, set[tuple[str, str]]] = {
+        # Of those that other rules admit to.
+        "cyborg:arq:get_all:all_projects": {
+            ("GET", "/v2/accelerator_requests"),
+            ("GET", "/v2/accelerator_requests/{}"),
+        }
+    }
+    for controller in app.CONTROLLERS:
+        for operation, _handler in routing.operations(controller):
+            if operation.rule is not None and operation.status < 400:
+                served.setdefault(operation.rule, set()).add(
+                    (operation.method, _shape(operation.paths[0]))
+                )
+    told = {
+        rule.name: {
+            (one["method"], _shape(one["path"].partition("?")[0]))
+            for one in rule.operations
+        }
+        for rule in policies.list_rules()
+        if isinstance(rule, oslo_policy.DocumentedRuleDefault)
+    }
+    assert told == served
+
+
+def _shape(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
 
 
 def test_base_rules_that_policy_files_refer_to() -> None:
