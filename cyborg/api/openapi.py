@@ -3,8 +3,13 @@
 Made from what the handlers themselves check requests against, so that the
 two cannot differ. What is answered at earlier versions is beside it: under
 ``x-openstack``, and in the schemas whose names end in a version.
+
+An answer has one of the statuses that its operation names, or 500 where
+something is broken. ``tools/generate-openapi`` adds the words and the samples
+of the API reference.
 """
 
+from http import HTTPStatus
 from typing import Any
 
 from cyborg.api import app
@@ -14,12 +19,12 @@ from cyborg.api import validation
 from cyborg.api import versions
 from cyborg.api.schemas import answers
 
-_ERROR_RESPONSE = {"$ref": "#/components/responses/Error"}
 _VERSION_PARAMETER = {"$ref": "#/components/parameters/Version"}
 _HEADERS = {
     versions.HEADER: "The version of this answer.",
     versions.MINIMUM_HEADER: "The oldest version that is served.",
     versions.MAXIMUM_HEADER: "The newest version that is served.",
+    "Link": "Where a list goes on: URL and relation, next; only if it does.",
 }
 
 Components = dict[str, Any]
@@ -35,10 +40,17 @@ def document() -> dict[str, Any]:
                 paths.setdefault(path, {})[operation.method.lower()] = (
                     _operation(operation, handler, path, schemas)
                 )
+    refused = {
+        status
+        for controller in app.CONTROLLERS
+        for operation, _handler in routing.operations(controller)
+        for status in operation.errors()
+    }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "OpenStack accelerator API",
+            "summary": "Accelerators, and giving them to servers.",
             "version": str(versions.MAXIMUM),
             "license": {"name": "Apache-2.0"},
         },
@@ -67,12 +79,12 @@ def document() -> dict[str, Any]:
                 for name, text in _HEADERS.items()
             },
             "responses": {
-                "Error": _response("What was wrong.", answers.ERROR, schemas),
-                "Unauthorized": _response(
-                    "The token is missing or not valid.",
-                    answers.UNAUTHORIZED,
+                _name(status): _response(
+                    HTTPStatus(status).phrase,
+                    answers.UNAUTHORIZED if status == 401 else answers.ERROR,
                     schemas,
-                ),
+                )
+                for status in sorted(refused)
             },
             "schemas": {name: schemas[name] for name in sorted(schemas)},
         },
@@ -87,6 +99,8 @@ def _operation(
 ) -> dict[str, Any]:
     summary = (handler.__doc__ or "").splitlines()[0].rstrip(".")
     described: dict[str, Any] = {
+        "operationId": _identifier(operation.method, path),
+        "tags": [_tag(handler)],
         "summary": summary,
         "parameters": [
             *_path_parameters(path),
@@ -112,6 +126,24 @@ def _operation(
     if operation.rule is None:
         described["security"] = []
     return described
+
+
+def _tag(handler: routing.Handler) -> str:
+    """Return ``DeviceProfiles`` for what its controller has."""
+    controller: object = handler.__self__  # type: ignore[attr-defined]
+    return type(controller).__name__.removesuffix("Controller")
+
+
+def _identifier(method: str, path: str) -> str:
+    """Return ``get-devices-uuid-stats``, which no other operation has."""
+    segments = api_request.split_path(path)
+    words = [segment.strip("{}") for segment in segments[1:] or segments]
+    return "-".join((method.lower(), *(words or ["root"])))
+
+
+def _name(status: int) -> str:
+    """Return what the component is called that describes an error."""
+    return "".join(HTTPStatus(status).phrase.title().split())
 
 
 def _newest(validator: validation.Validator) -> validation.Schema:
@@ -175,10 +207,20 @@ def _responses(
             name: {"$ref": f"#/components/headers/{name}"}
             for name in _HEADERS
             if operation.rule is not None
+            and (name != "Link" or _is_list(operation))
         }
-    if operation.rule is not None:
-        responses["401"] = {"$ref": "#/components/responses/Unauthorized"}
-    return responses | {"4XX": _ERROR_RESPONSE, "5XX": _ERROR_RESPONSE}
+    return responses | {
+        str(status): {"$ref": f"#/components/responses/{_name(status)}"}
+        for status in sorted(operation.errors())
+    }
+
+
+def _is_list(operation: routing.Operation) -> bool:
+    """Tell whether an answer may say where it goes on."""
+    answer = {} if operation.answer is None else _newest(operation.answer)
+    return any(
+        name.endswith("_links") for name in answer.get("properties", {})
+    )
 
 
 def _older_answers(

@@ -53,6 +53,8 @@ class Operation:
         first there is none
     :ivar also: other statuses of a success, which then has no body
     :ivar stores: whether text of the request's body is stored
+    :ivar refuses: statuses of errors, besides those that :meth:`errors`
+        finds by itself
     """
 
     method: str
@@ -65,6 +67,23 @@ class Operation:
     answer: validation.Validator | None
     also: tuple[int, ...]
     stores: bool
+    refuses: tuple[int, ...]
+
+    def errors(self) -> frozenset[int]:
+        """Return the statuses that an error can have.
+
+        But for 500: no request is meant to cause it, except where it is one
+        of :attr:`refuses`.
+        """
+        found = {406, *self.refuses}
+        if self.rule is not None:
+            # 503: Keystone is away, or a conductor.
+            found |= {400, 401, 403, 503}
+        if any(map(is_variable, api_request.split_path(self.paths[0]))):
+            found.add(404)
+        if self.body is not None:
+            found |= {413, 415}
+        return frozenset(found)
 
     def answers(
         self, version: versions.Version
@@ -88,6 +107,7 @@ def operation(
     answer: validation.Schemas | None = None,
     also: tuple[int, ...] = (),
     stores: bool = True,
+    refuses: tuple[int, ...] = (),
 ) -> Callable[[F], F]:
     """Make a method of a controller an operation of the API.
 
@@ -111,6 +131,7 @@ def operation(
         None if answer is None else validation.Validator("answer", answer),
         also,
         stores,
+        refuses,
     )
 
     def decorate(function: F) -> F:

@@ -70,6 +70,7 @@ class ARQsController:
         rule=policies.GET_ALL,
         query=schemas.INDEX,
         answer=schemas.LISTED,
+        refuses=(423,),
     )
     def index(self, request: Request) -> bytes:
         """List accelerator requests."""
@@ -152,6 +153,7 @@ class ARQsController:
         body=schemas.CREATE,
         answer=schemas.CREATED,
         stores=False,
+        refuses=(404,),
     )
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create the accelerator requests of a device profile."""
@@ -175,6 +177,7 @@ class ARQsController:
         rule=policies.UPDATE,
         status=202,
         body=schemas.UPDATE,
+        refuses=(404, 409),
     )
     def update(self, request: Request, body: dict[str, Any]) -> None:
         """Bind or unbind accelerator requests."""
@@ -215,6 +218,7 @@ class ARQsController:
         rule=policies.UPDATE,
         status=202,
         body=schemas.UPDATE,
+        refuses=(409,),
     )
     def update_one(
         self, request: Request, uuid: str, body: dict[str, Any]
@@ -282,6 +286,7 @@ class ARQsController:
         rule=policies.DELETE,
         status=204,
         query=schemas.DELETE,
+        refuses=(404,),
     )
     def delete_many(self, request: Request) -> None:
         """Delete accelerator requests, by uuid or of an instance."""

@@ -106,6 +106,7 @@ class AttributesController:
         status=201,
         body=schemas.CREATE,
         answer=schemas.SHOWN,
+        refuses=(404, 409),
     )
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Add an attribute to a deployable."""
@@ -178,6 +179,7 @@ class DeployableAttributesController:
         "/{uuid_or_key}",
         rule=policies.GET_ONE,
         answer=schemas.SHOWN_OF_DEPLOYABLE,
+        refuses=(409,),
     )
     def show(self, request: Request, uuid: str, name: str) -> dict[str, Any]:
         """Show an attribute of a deployable."""
@@ -190,6 +192,7 @@ class DeployableAttributesController:
         status=201,
         body=schemas.CREATE_OF_DEPLOYABLE,
         answer=schemas.CREATED_OF_DEPLOYABLE,
+        refuses=(409,),
     )
     def create(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
@@ -222,6 +225,7 @@ class DeployableAttributesController:
         rule=policies.UPDATE,
         status=204,
         body=schemas.UPDATE,
+        refuses=(409,),
     )
     def update(
         self, request: Request, uuid: str, name: str, body: dict[str, Any]
@@ -233,7 +237,11 @@ class DeployableAttributesController:
         )
 
     @_of_deployable(
-        "DELETE", "/{uuid_or_key}", rule=policies.DELETE, status=204
+        "DELETE",
+        "/{uuid_or_key}",
+        rule=policies.DELETE,
+        status=204,
+        refuses=(409,),
     )
     def delete(self, request: Request, uuid: str, name: str) -> None:
         """Delete an attribute of a deployable."""

@@ -112,6 +112,7 @@ class DeployablesController:
         rule=policies.PROGRAM,
         body=schemas.PROGRAM,
         answer=schemas.SHOWN,
+        refuses=(409, 500),
     )
     def program(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
@@ -125,6 +126,7 @@ class DeployablesController:
         rule=policies.PROGRAM,
         body=schemas.PROGRAM,
         answer=schemas.SHOWN,
+        refuses=(409, 500),
     )
     def program_again(
         self,
@@ -159,6 +161,7 @@ class DeployablesController:
         since=versions.RESOURCES,
         status=202,
         body=schemas.UPDATE,
+        refuses=(409,),
     )
     def update(
         self, request: Request, uuid: str, body: list[dict[str, Any]]

@@ -84,6 +84,7 @@ class DevicesController:
         "/v2/devices/enable/{uuid}",
         rule=policies.ENABLE,
         answer=schemas.SHOWN_AFTER,
+        refuses=(409,),
     )
     def enable(self, request: Request, uuid: str) -> dict[str, Any] | None:
         """Let the scheduler use a device."""
@@ -95,6 +96,7 @@ class DevicesController:
         "/v2/devices/disable/{uuid}",
         rule=policies.DISABLE,
         answer=schemas.SHOWN_AFTER,
+        refuses=(409,),
     )
     def disable(self, request: Request, uuid: str) -> dict[str, Any] | None:
         """Keep the scheduler from using a device."""
@@ -129,6 +131,7 @@ class DevicesController:
         body=schemas.UPDATE,
         answer=schemas.SHOWN,
         also=(202,),
+        refuses=(409,),
     )
     def update(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
@@ -158,6 +161,7 @@ class DevicesController:
         rule=policies.GET_STATS,
         since=versions.RESOURCES,
         answer=schemas.STATS,
+        refuses=(409,),
     )
     def stats(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show what the driver measures on a device."""

@@ -126,6 +126,7 @@ class DeviceProfilesController:
         status=201,
         body=schemas.CREATE,
         answer=schemas.CREATED,
+        refuses=(409, 500),
     )
     def create(
         self, request: Request, body: list[dict[str, Any]]
@@ -163,6 +164,7 @@ class DeviceProfilesController:
         since=versions.RESOURCES,
         body=schemas.UPDATE,
         answer=schemas.SHOWN,
+        refuses=(409,),
     )
     def update(
         self, request: Request, name: str, body: dict[str, Any]
@@ -184,6 +186,7 @@ class DeviceProfilesController:
         rule=policies.DELETE,
         status=204,
         query=schemas.DELETE,
+        refuses=(404, 409),
     )
     def delete_many(self, request: Request) -> None:
         """Delete device profiles."""
@@ -194,6 +197,7 @@ class DeviceProfilesController:
         "/v2/device_profiles/{uuid_or_name}",
         rule=policies.DELETE,
         status=204,
+        refuses=(409,),
     )
     def delete(self, request: Request, name: str) -> None:
         """Delete a device profile."""

@@ -45,6 +45,7 @@ class ServicesController:
         since=versions.RESOURCES,
         body=schemas.UPDATE,
         answer=schemas.SHOWN,
+        refuses=(409,),
     )
     def update(
         self, request: Request, id_: str, body: dict[str, Any]

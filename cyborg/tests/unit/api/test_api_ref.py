@@ -1,43 +1,21 @@
 """The API reference tells of every operation, and all that it has."""
 
-import pathlib
 import re
 from typing import Any
 
 import pytest
-import yaml
 
 from cyborg.api import app
 from cyborg.api import routing
 from cyborg.api import versions
-
-SOURCE = pathlib.Path(__file__).parents[4] / "api-ref/source"
+from cyborg.tests.fixtures import api_ref
 
 pytestmark = pytest.mark.skipif(
-    not SOURCE.exists(), reason="not a source tree"
+    not api_ref.SOURCE.exists(), reason="not a source tree"
 )
 
-# Told of where the operations are told of that they repeat.
-REPEATED = {("PATCH", "/v2/deployables/{uuid}/program/{same_uuid}")}
 # Not an operation, but a filter in front of them.
 FILTERS = {("GET", "/healthcheck")}
-
-
-def sections() -> dict[tuple[str, str], str]:
-    """Return what is told of each method and path."""
-    found = {}
-    for page in SOURCE.glob("*.inc"):
-        parts = re.split(
-            r"^\.\. rest_method:: (\S+) (\S+)$",
-            page.read_text(),
-            flags=re.MULTILINE,
-        )
-        for method, path, content in zip(
-            parts[1::3], parts[2::3], parts[3::3], strict=True
-        ):
-            found[method, path] = content
-    return found
-
 
 OPERATIONS = {
     (operation.method, operation.paths[0]): operation
@@ -45,19 +23,11 @@ OPERATIONS = {
     for operation, _handler in routing.operations(controller)
     if operation.answers(versions.MAXIMUM)
 }
+TOLD = api_ref.sections() if api_ref.SOURCE.exists() else {}
 
 
 def test_every_operation_is_told_of() -> None:
-    assert set(sections()) - FILTERS == set(OPERATIONS) - REPEATED
-
-
-def names(content: str) -> dict[str, dict[str, str]]:
-    """Return the parameters of request and response: name to definition."""
-    request, _heading, response = content.partition("\nResponse\n")
-    return {
-        part: dict(re.findall(r"^   - (\S+): (\S+)$", text, re.MULTILINE))
-        for part, text in (("request", request), ("response", response))
-    }
+    assert set(TOLD) - FILTERS == set(OPERATIONS) - set(api_ref.REPEATED)
 
 
 def members(schema: Any) -> set[str]:
@@ -72,70 +42,62 @@ def members(schema: Any) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), sorted(set(OPERATIONS) - REPEATED)
-)
+@pytest.mark.parametrize(("method", "path"), sorted(set(TOLD) - FILTERS))
 def test_parameters(method: str, path: str) -> None:
     operation = OPERATIONS[method, path]
-    told = names(sections()[method, path])
+    section = TOLD[method, path]
     query: Any = {}
     if operation.query is not None:
         query = operation.query.schema(versions.MAXIMUM)
     in_path = set(re.findall(r"\{(\w+)\}", path))
-    assert in_path | set(query.get("properties", {})) <= set(told["request"])
+    assert in_path | set(query.get("properties", {})) <= set(section.request)
     expected = set()
     if operation.answer is not None:
         expected = members(operation.answer.schema(versions.MAXIMUM))
-    assert set(told["response"]) == expected
+    assert set(section.response) == expected
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), sorted(set(OPERATIONS) - REPEATED)
-)
+@pytest.mark.parametrize(("method", "path"), sorted(set(TOLD) - FILTERS))
 def test_statuses(method: str, path: str) -> None:
     operation = OPERATIONS[method, path]
-    successes, _heading, _rest = sections()[method, path].partition("Error r")
-    told = {
-        int(status)
-        for status in re.findall(r"^   - (\d{3})$", successes, re.MULTILINE)
-        if int(status) < 400
-    }
-    assert told == {
+    answers = {
         status
         for minor in range(operation.since.minor, versions.MAXIMUM.minor + 1)
         for status in operation.answers(
             versions.Version(versions.MAXIMUM.major, minor)
         )
     }
+    assert TOLD[method, path].statuses == answers | operation.errors()
+
+
+def test_statuses_have_a_meaning() -> None:
+    told = frozenset().union(*(one.statuses for one in TOLD.values()))
+    assert told == api_ref.statuses().keys()
 
 
 def test_since() -> None:
-    for (method, path), content in sections().items():
-        if (method, path) in FILTERS:
-            continue
+    for key in set(TOLD) - FILTERS:
         told = re.search(
-            r"^New in microversion (\S+)\.$", content, re.MULTILINE
+            r"^New in microversion (\S+)\.$", TOLD[key].prose, re.MULTILINE
         )
-        since = OPERATIONS[method, path].since
+        since = OPERATIONS[key].since
         assert (told[1] if told else str(versions.BASE)) == str(since)
 
 
 def test_since_of_members() -> None:
     """``min_version`` is that of the schema which has the member first."""
-    definitions = yaml.safe_load((SOURCE / "parameters.yaml").read_text())
-    for (method, path), content in sections().items():
-        if (method, path) in FILTERS:
-            continue
-        operation = OPERATIONS[method, path]
+    for key in set(TOLD) - FILTERS:
+        operation = OPERATIONS[key]
         if operation.answer is None:
             continue
-        for name, key in names(content)["response"].items():
+        for name, word in TOLD[key].response.items():
             first = min(
                 version
                 for version, schema in operation.answer.schemas.items()
                 if name in members(schema)
             )
-            told = definitions[key].get("min_version", versions.BASE)
+            definition = api_ref.definitions()[word]
+            told = definition.get("min_version", versions.BASE)
             # In the oldest answer a member may be older than that.
             oldest = first == min(operation.answer.schemas)
-            assert str(told) == str(first) or oldest, key
+            assert str(told) == str(first) or oldest, word

@@ -2,17 +2,19 @@
 
 import itertools
 import json
-import pathlib
 from typing import Any
 
 import jsonschema
 import pytest
 
-from cyborg.api import openapi
+from cyborg.tests.fixtures import api_ref
 
-FILE = pathlib.Path(__file__).parents[4] / "api-ref" / "openapi.json"
+if not api_ref.SOURCE.exists():
+    pytest.skip("not a source tree", allow_module_level=True)
 
-DOCUMENT = openapi.document()
+FILE = api_ref.SOURCE.parent / "openapi.json"
+
+DOCUMENT = api_ref.document()
 OPERATIONS = [
     (path, method, operation)
     for path, methods in DOCUMENT["paths"].items()
@@ -21,8 +23,6 @@ OPERATIONS = [
 
 
 def test_file_is_in_step() -> None:
-    if not FILE.exists():
-        pytest.skip("not a source tree")
     assert json.loads(FILE.read_text()) == DOCUMENT, (
         "run tools/generate-openapi"
     )
@@ -43,6 +43,7 @@ def test_operation_is_complete(
 ) -> None:
     names = set()
     for parameter in map(resolved, operation["parameters"]):
+        assert parameter["description"]
         names.add((parameter["in"], parameter["name"]))
         jsonschema.Draft202012Validator.check_schema(parameter["schema"])
     assert len(names) == len(operation["parameters"])
@@ -59,7 +60,55 @@ def test_operation_is_complete(
         jsonschema.Draft202012Validator.check_schema(schema)
         assert r"\\Z" not in json.dumps(schema)
     assert operation["summary"]
-    assert resolved(operation["responses"]["4XX"])["content"]
+    for status, response in operation["responses"].items():
+        assert resolved(response)["description"]
+        assert (int(status) < 400) or resolved(response)["content"]
+
+
+def test_operations_are_told_apart() -> None:
+    names = [
+        operation["operationId"] for _path, _method, operation in OPERATIONS
+    ]
+    assert len(set(names)) == len(names)
+    assert {
+        tag for _path, _method, one in OPERATIONS for tag in one["tags"]
+    } == {tag["name"] for tag in DOCUMENT["tags"]}
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_success_is_described_and_shown(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    """The samples are valid, too."""
+    if not any(status.startswith("2") for status in operation["responses"]):
+        # It only refuses what names nothing.
+        return
+    assert operation["description"]
+    for holder in (
+        operation.get("requestBody", {}),
+        *operation["responses"].values(),
+    ):
+        if "content" not in holder:
+            continue
+        content = holder["content"]["application/json"]
+        assert content["examples"]
+        # The document is what its references are relative to.
+        validator = jsonschema.Draft202012Validator(
+            content["schema"] | {"components": DOCUMENT["components"]}
+        )
+        for example in content["examples"].values():
+            validator.validate(example["value"])
+
+
+def described(schema: dict[str, Any]) -> bool:
+    return all("description" in one for one in schema["properties"].values())
+
+
+@pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
+def test_members_are_described(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]
+    # What errors look like is told once, for all of them.
+    assert described(schema) or name in ("Error", "Unauthorized")
 
 
 def references(node: Any) -> set[str]:
