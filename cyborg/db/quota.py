@@ -30,12 +30,20 @@ Key = tuple[str, str]
 Usage = tuple[int, int]
 
 
+def _is_counted() -> Any:
+    # Other rows are of earlier releases, and mean something else.
+    return sa.or_(
+        USAGES.c.resource == constants.QUOTA_REQUESTS,
+        USAGES.c.resource.startswith(constants.QUOTA_CLASS, autoescape=True),
+    )
+
+
 @engine.reader
 def find(context: RequestContext, project_id: str) -> Sequence[sa.Row[Any]]:
     """Return what a project uses, one row for each resource."""
     return context.connection.execute(
         sa.select(USAGES)
-        .where(USAGES.c.project_id == project_id)
+        .where(USAGES.c.project_id == project_id, _is_counted())
         .order_by(USAGES.c.resource)
     ).all()
 
@@ -102,14 +110,6 @@ def store(
 
 
 # -- counting again
-
-
-def _is_counted() -> Any:
-    # Other rows are of earlier releases, and mean something else.
-    return sa.or_(
-        USAGES.c.resource == constants.QUOTA_REQUESTS,
-        USAGES.c.resource.startswith(constants.QUOTA_CLASS, autoescape=True),
-    )
 
 
 @engine.reader
