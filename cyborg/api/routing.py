@@ -37,7 +37,7 @@ class NoSuchPath(exception.NotFound):
 
 class MethodNotAllowed(exception.CyborgException):
     code = exception.HTTPStatus.METHOD_NOT_ALLOWED
-    template = _("%(method)s is not allowed at this path, but %(allow)s is.")
+    template = _("%(method)s is not allowed at this path; allowed: %(allow)s.")
 
 
 @dataclasses.dataclass(frozen=True)

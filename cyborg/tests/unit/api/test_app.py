@@ -8,6 +8,7 @@ from typing import Any
 from paste import deploy
 import pecan
 import pytest
+import sqlalchemy as sa
 import webob
 
 from cyborg.api import app
@@ -280,6 +281,17 @@ def test_what_went_wrong_inside_stays_inside(
     response = api.ask("POST", f"{DEVICE}/disable")
     assert response.status_int == 500
     assert "secret" not in response.text
+    assert "req-" in api_fixture.fault(response)
+
+
+def test_no_sql_in_the_answer(api: api_fixture.Api) -> None:
+    api.application = app.make_app()
+    with api.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE devices RENAME TO hidden"))
+    response = api.ask("GET", f"{DEVICES}?hostname=cn1")
+    assert response.status_int == 500
+    for secret in ("SELECT", "devices", "cn1", "sqlite"):
+        assert secret not in response.text
     assert "req-" in api_fixture.fault(response)
 
 
