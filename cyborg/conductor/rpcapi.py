@@ -174,6 +174,7 @@ class ConductorAPI:
     ) -> Any:
         """Change name, description or groups of a profile.
 
+        :param uuid: uuid or name
         :raises DeviceProfileNotFound: no such profile
         :raises DeviceProfileInUse: ARQs were made from it
         :raises DeviceProfileExists: the new name is taken

@@ -35,7 +35,7 @@ def list_rules() -> list[policy.RuleDefault]:
             UPDATE,
             base.ADMIN,
             "Change a device profile that is not in use.",
-            "PUT /v2/device_profiles/{uuid}",
+            "PUT /v2/device_profiles/{uuid_or_name}",
         ),
         base.rule(
             DELETE,

@@ -170,13 +170,11 @@ class DeviceProfilesController:
         self, request: Request, name: str, body: dict[str, Any]
     ) -> dict[str, Any]:
         """Change a device profile that is not in use."""
-        uuid = text.canonical_uuid(name)
-        if uuid is None:
-            raise exception.DeviceProfileNotFound(name=name)
         values = _to_store(request, body, "body")
         del values["uuid"]
+        (stored,) = _as_stored(request, [name])
         profile = request.conductor.device_profile_update(
-            request.context, uuid, values
+            request.context, stored, values
         )
         return {"device_profile": views.show(request, profile)}
 
