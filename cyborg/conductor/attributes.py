@@ -160,5 +160,5 @@ def delete(
         host_db.lock_or_create(context, deployable.hostname)
         # What the driver says of a deployable is there again after the next
         # report, which unchanged hardware would not cause.
-        host_db.forget_report(context, deployable.hostname)
+        host_db.ask_for_report(context, deployable.hostname)
         _mark(context, deployable, of_deployable)

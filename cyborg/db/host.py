@@ -747,16 +747,6 @@ def ask_for_report(context: RequestContext, hostname: str) -> None:
 
 
 @engine.writer
-def forget_report(context: RequestContext, hostname: str) -> None:
-    """Have the host's agent report in full at its next heartbeat."""
-    context.connection.execute(
-        sa.update(HOSTS)
-        .where(HOSTS.c.hostname == hostname)
-        .values(report_digest=None)
-    )
-
-
-@engine.writer
 def set_forced_down(
     context: RequestContext, hostname: str, forced_down: bool
 ) -> None:
