@@ -38,8 +38,10 @@ LOG = logging.getLogger(__name__)
 
 State = states.ARQState
 
-# Most records one round of each repair looks at.
+# Most records one round of each repair changes, or asks peers for.
 BATCH = 100
+# Most records one round reads to find some.
+SPAN = 10_000
 # Seconds between two counts of what projects use.
 _RECOUNT_INTERVAL = 86400
 
@@ -49,6 +51,8 @@ class Sweeper:
     """Runs the repairs, and remembers how far it has looked."""
 
     _marker: str = ""
+    # Ids, by table, that this round goes on after.
+    _seen: dict[str, int] = dataclasses.field(default_factory=dict)
     _owners_known: bool = False
     _recounted_at: float | None = None
 
@@ -56,7 +60,8 @@ class Sweeper:
         """One round of all repairs; an error in one spares the others."""
         for repair in (
             resume_stuck,
-            free_leaked_handles,
+            self.free_leaked_handles,
+            self.forget_empty_instances,
             delete_never_bound,
             quota_db.delete_expired,
             self.find_owners,
@@ -76,6 +81,38 @@ class Sweeper:
                 )
             except Exception:
                 LOG.exception("%s failed", repair.__name__)
+
+    def free_leaked_handles(self, context: RequestContext) -> None:
+        """Free handles in use that no ARQ and no work owns."""
+        before = engine.ago(CONF.bind_timeout)
+        rows = leftover_db.leaked_handles(
+            context,
+            before,
+            BATCH,
+            within=self._next(context, leftover_db.HANDLES),
+        )
+        if rows:
+            _free_leaked(context, [row.id for row in rows], before)
+
+    def forget_empty_instances(self, context: RequestContext) -> None:
+        """Forget instances that are entered and have no ARQs."""
+        instances = leftover_db.instances_without_arqs(
+            context, BATCH, self._next(context, leftover_db.BOUND)
+        )
+        if instances:
+            _forget_instances(context, instances)
+
+    def _next(
+        self, context: RequestContext, table: Any
+    ) -> tuple[int, int | None]:
+        """Return which ids of a table to look at in this round.
+
+        However great it is, a round costs the same.
+        """
+        first = self._seen.get(table.name, 0)
+        last = leftover_db.last_after(context, table, first, SPAN)
+        self._seen[table.name] = last or 0
+        return first, last
 
     def find_owners(self, context: RequestContext) -> None:
         """Once in a process: whose ARQs are those of early releases?"""
@@ -180,18 +217,13 @@ def fail_stuck_bind(context: RequestContext, row: Any) -> None:
 # -- handles nobody owns
 
 
-def free_leaked_handles(context: RequestContext) -> None:
-    """Free handles in use that no ARQ and no work owns."""
-    before = engine.ago(CONF.bind_timeout)
-    rows = leftover_db.leaked_handles(context, before, BATCH)
-    if rows:
-        _free_leaked(context, [row.id for row in rows], before)
-    _forget_empty_instances(context)
-
-
 @engine.use_case
-def _forget_empty_instances(context: RequestContext) -> None:
-    bound_db.delete_empty(context)
+def _forget_instances(
+    context: RequestContext, instances: Sequence[str]
+) -> None:
+    # A bind may have come first: only behind the lock it is seen.
+    bound_db.lock(context, instances)
+    bound_db.delete_empty(context, instances)
 
 
 @engine.use_case

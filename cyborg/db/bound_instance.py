@@ -50,13 +50,13 @@ def delete(context: RequestContext, instances: Collection[str]) -> None:
 
 
 @engine.writer
-def delete_empty(
-    context: RequestContext, instances: Collection[str] | None = None
-) -> int:
-    """Forget instances that no ARQ names any more; None = all of them."""
-    statement = sa.delete(BOUND).where(
-        ~sa.exists().where(models.ARQ.instance_uuid == BOUND.c.instance_uuid)
+def delete_empty(context: RequestContext, instances: Collection[str]) -> None:
+    """Forget those of the instances that no ARQ names any more."""
+    context.connection.execute(
+        sa.delete(BOUND).where(
+            BOUND.c.instance_uuid.in_(instances),
+            ~sa.exists().where(
+                models.ARQ.instance_uuid == BOUND.c.instance_uuid
+            ),
+        )
     )
-    if instances is not None:
-        statement = statement.where(BOUND.c.instance_uuid.in_(instances))
-    return context.connection.execute(statement).rowcount

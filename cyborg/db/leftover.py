@@ -17,6 +17,7 @@ from cyborg.db import engine
 from cyborg.db import models
 
 ARQS = models.ARQ.__table__
+BOUND = models.BoundInstance.__table__
 HANDLES = models.AttachHandle.__table__
 JOBS = models.Job.__table__
 
@@ -145,20 +146,69 @@ def orphans(context: RequestContext, limit: int) -> Sequence[sa.Row[Any]]:
 
 
 @engine.reader
+def last_after(
+    context: RequestContext, table: sa.FromClause, marker: int, count: int
+) -> int | None:
+    """Return the id that is ``count`` rows after one; None = less are left."""
+    return context.connection.execute(
+        sa.select(table.c.id)
+        .where(table.c.id > marker)
+        .order_by(table.c.id)
+        .offset(count - 1)
+        .limit(1)
+    ).scalar()
+
+
+def _within(column: Any, ids: tuple[int, int | None]) -> Any:
+    first, last = ids
+    above = column > first
+    return above if last is None else sa.and_(above, column <= last)
+
+
+@engine.reader
+def instances_without_arqs(
+    context: RequestContext, limit: int, within: tuple[int, int | None]
+) -> Sequence[str]:
+    """Return entered instances that no ARQ names any more.
+
+    :param within: see :func:`leaked_handles`
+    """
+    return (
+        context.connection.execute(
+            sa.select(BOUND.c.instance_uuid)
+            .where(
+                _within(BOUND.c.id, within),
+                ~sa.exists().where(
+                    ARQS.c.instance_uuid == BOUND.c.instance_uuid
+                ),
+            )
+            .order_by(BOUND.c.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+
+
+@engine.reader
 def leaked_handles(
     context: RequestContext,
     before: datetime.datetime,
     limit: int,
     among: Collection[int] | None = None,
+    within: tuple[int, int | None] = (0, None),
 ) -> Sequence[sa.Row[Any]]:
     """Return handles in use that no ARQ and no work owns.
 
     :param before: taken before then
     :param among: ids of the handles looked at; None = all
+    :param within: the greatest id not looked at and the greatest that is;
+        None = all that are greater
     """
     return context.connection.execute(
         sa.select(HANDLES)
         .where(
+            _within(HANDLES.c.id, within),
             sa.true() if among is None else HANDLES.c.id.in_(among),
             HANDLES.c.in_use == sa.true(),
             sa.func.coalesce(HANDLES.c.updated_at, HANDLES.c.created_at)

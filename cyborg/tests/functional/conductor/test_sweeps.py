@@ -186,10 +186,45 @@ def test_handles_nobody_owns_are_freed(
     store.execute(
         sa.update(HANDLES).where(HANDLES.c.id == 7).values(in_use=True)
     )
-    sweeps.free_leaked_handles(store.context)
+    sweeps.Sweeper().free_leaked_handles(store.context)
     in_use = [row.id for row in store.rows(models.AttachHandle) if row.in_use]
     assert len(in_use) == 2
     assert 7 in in_use
+
+
+def test_all_is_looked_at_in_turn(
+    store: inventory.Store, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = _bound(store)
+    store.execute(
+        sa.update(HANDLES)
+        .where(HANDLES.c.id.in_([2, 9, 16]))
+        .values(in_use=True, updated_at=LONG_AGO)
+    )
+    gone = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(9)]
+    store.execute(
+        sa.insert(models.BoundInstance.__table__).values(
+            [{"instance_uuid": uuid} for uuid in gone]
+        )
+    )
+    monkeypatch.setattr(sweeps, "SPAN", 5)
+    sweeper = sweeps.Sweeper()
+    left = []
+    for _ in range(4):
+        sweeper.free_leaked_handles(store.context)
+        sweeper.forget_empty_instances(store.context)
+        left.append((store.in_use(), len(store.rows(models.BoundInstance))))
+    assert left == [(3, 6), (2, 1), (2, 1), (1, 1)]
+    (kept,) = store.rows(models.BoundInstance)
+    assert kept.instance_uuid == instance
+    # And from the beginning.
+    store.execute(
+        sa.update(HANDLES)
+        .where(HANDLES.c.id == 3)
+        .values(in_use=True, updated_at=LONG_AGO)
+    )
+    sweeper.free_leaked_handles(store.context)
+    assert store.in_use() == 1
 
 
 def test_leaked_handles_are_cleaned_once(
@@ -199,14 +234,14 @@ def test_leaked_handles_are_cleaned_once(
     store.execute(sa.update(HANDLES).values(in_use=True, updated_at=LONG_AGO))
     found = sweeps.leftover_db.leaked_handles
     rows = found(store.context, sweeps.engine.ago(0), 10)
-    sweeps.free_leaked_handles(store.context)
+    sweeps.Sweeper().free_leaked_handles(store.context)
 
-    def stale(context, before, limit, among=None):
+    def stale(context, before, limit, among=None, within=None):
         """What another conductor saw before the first one acted."""
         return rows if among is None else found(context, before, limit, among)
 
     monkeypatch.setattr(sweeps.leftover_db, "leaked_handles", stale)
-    sweeps.free_leaked_handles(store.context)
+    sweeps.Sweeper().free_leaked_handles(store.context)
     assert len(store.rows(models.Job)) == 1
 
 
