@@ -385,7 +385,8 @@ class Notification(Base):
         sa.UniqueConstraint("arq_uuid", name="uniq_notifications0arq_uuid"),
         sa.Index("notifications_due_idx", "next_attempt_at"),
         sa.Index("notifications_instance_uuid_idx", "instance_uuid"),
-        TABLE_ARGS,
+        # Nova's answer to an event is recorded by id: none comes twice.
+        TABLE_ARGS | {"sqlite_autoincrement": True},
     )
 
     instance_uuid: orm.Mapped[str] = orm.mapped_column(Uuid)

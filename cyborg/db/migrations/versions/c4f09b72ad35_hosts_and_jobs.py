@@ -145,6 +145,8 @@ def _create_outbox() -> None:
         _number("attempts"),
         sa.Column("next_attempt_at", sa.DateTime, nullable=False),
         sa.UniqueConstraint("arq_uuid", name="uniq_notifications0arq_uuid"),
+        # Nova's answer to one event must not settle another.
+        sqlite_autoincrement=True,
     )
     converge.index(
         "notifications", "notifications_due_idx", ["next_attempt_at"]

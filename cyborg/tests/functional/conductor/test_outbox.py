@@ -171,6 +171,33 @@ def test_a_deleted_arq_is_never_announced(
     assert compute.posts == []
 
 
+def test_an_arq_deleted_while_nova_is_told_leaves_nothing(
+    store: inventory.Store, compute: Nova, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = store.arqs(1)
+    first = store.bind(arqs, rp_uuid)
+    events = []
+
+    def send_events(sent, request_id=None):
+        events.extend(sent)
+        if len(events) == 1:
+            # And bound again at once, to another server.
+            binding.unbind(store.context, arqs, PROJECT)
+            store.bind(arqs, rp_uuid)
+        return compute.send_events(sent)
+
+    monkeypatch.setattr(nova, "send_events", send_events)
+    _send(store)
+    # That is another event, which the answer to the first does not settle.
+    (left,) = store.rows(models.Notification)
+    assert left.instance_uuid != first
+    store.delete(arqs)
+    _send(store)
+    assert [event["server_uuid"] for event in events] == [first]
+    assert store.rows(models.Notification) == []
+
+
 def test_a_claimed_event_is_left_to_its_sender(
     store: inventory.Store, compute: Nova, monkeypatch: pytest.MonkeyPatch
 ) -> None:
