@@ -11,6 +11,8 @@ from cyborg.db import engine
 from cyborg.db import models
 
 HANDLES = models.AttachHandle.__table__
+DEPLOYABLES = models.Deployable.__table__
+JOBS = models.Job.__table__
 
 _MDEV = constants.AttachHandleType.MDEV.value
 # Names, in attach_info, what the agent has to make.
@@ -46,6 +48,12 @@ def _candidates(
             HANDLES.c.deployable_id.in_(deployable_ids),
             HANDLES.c.in_use == sa.false(),
             HANDLES.c.missing_since.is_(None),
+            # Looked at here, too: firmware may be changed since lately.
+            ~sa.exists().where(
+                DEPLOYABLES.c.id == HANDLES.c.deployable_id,
+                JOBS.c.device_id == DEPLOYABLES.c.device_id,
+                JOBS.c.finished_at.is_(None),
+            ),
         )
         .order_by(HANDLES.c.id)
         .limit(count)

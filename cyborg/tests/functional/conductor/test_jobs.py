@@ -19,6 +19,7 @@ from cyborg.conductor import binding
 from cyborg.conductor import host_work
 from cyborg.conductor import jobs
 from cyborg.conductor import programming
+from cyborg.db import attach_handle as handle_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import models
@@ -834,6 +835,36 @@ def test_the_runner_works_in_threads_until_all_is_done(
     end = time.monotonic() + 20
     while "BindStarted" in store.states() and time.monotonic() < end:
         time.sleep(0.05)
+# SQLite has one writer at a time.
+@pytest.mark.parametrize(
+    "database_url", ["mysql", "postgresql"], indirect=True
+)
+def test_a_bind_that_looked_before_firmware_is_changed_gets_nothing(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rp_uuid,) = store.report(
+        inventory.device(handles=2, attach_type="PCI", kind="GPU")
+    )
+    arqs = store.arqs(1)
+    take = handle_db.take
+
+    def take_late(*args: object) -> object:
+        monkeypatch.setattr(handle_db, "take", take)
+        _firmware(store)
+        _run_due(store, agent)
+        return take(*args)
+
+    def away(*args: object) -> dict:
+        raise exception.AgentNotResponding(host=HOST)
+
+    monkeypatch.setattr(handle_db, "take", take_late)
+    monkeypatch.setattr(agent, "device_update", away, raising=False)
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(arqs, rp_uuid)
+    assert store.states() == ["Initial"]
+    assert [row.step for row in store.rows(models.Job)] == ["Programming"]
+
+
     runner.stop()
     assert store.states() == ["Bound"] * 8
     assert len(done) >= 8
