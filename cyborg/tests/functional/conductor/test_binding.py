@@ -364,6 +364,45 @@ def test_binds_and_deletes_at_once_leak_nothing(
         assert store.rows(table) == []
 
 
+def test_binds_while_reports_add_and_remove_handles(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=8))
+
+    def cycle(number: int) -> None:
+        if number % 4 == 0:
+            store.report(inventory.device(handles=2 if number % 8 else 8))
+            return
+        arqs = store.arqs(1)
+        try:
+            instance = store.bind(arqs, rp_uuid)
+        except exception.NoFreeHandle:
+            store.delete(arqs)
+        else:
+            if number % 2:
+                store.delete(instance=instance)
+
+    with futures.ThreadPoolExecutor(6) as pool:
+        list(pool.map(cycle, range(24)))
+    held = [row.attach_handle_id for row in store.rows(models.ARQ)]
+    handles = {row.id: row for row in store.rows(models.AttachHandle)}
+    assert len(set(held)) == len(held)
+    assert None not in held
+    assert {id_ for id_, row in handles.items() if row.in_use} == set(held)
+
+
+def test_a_card_disabled_during_a_boot_is_bound_all_the_same(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    # Nova has chosen it before, and has an allocation.
+    store.execute(
+        sa.update(models.Device.__table__).values(status="maintaining")
+    )
+    store.bind(store.arqs(1), rp_uuid)
+    assert store.states() == ["Bound"]
+
+
 def _counts(store: inventory.Store, rp_uuid: str) -> dict[str, int]:
     counts = {}
     profile = store.profile(8)

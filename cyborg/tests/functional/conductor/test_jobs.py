@@ -228,6 +228,32 @@ def test_a_cancelled_bind_is_undone(
     assert _events(store) == []
 
 
+def test_an_unbind_while_the_mdev_is_made_undoes_it(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _mdev(store)
+    arqs = store.arqs(1)
+    store.bind(arqs, rp_uuid)
+    prepare = agent.prepare_handle
+
+    def prepare_slowly(*args: object) -> None:
+        binding.unbind(store.context, arqs, PROJECT)
+        prepare(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent, "prepare_handle", prepare_slowly)
+        _run_due(store, agent)
+    assert store.states() == ["Unbound"]
+    assert store.in_use() == 1
+    _run_due(store, agent)
+    assert store.in_use() == 0
+    assert [name for name, _ in agent.calls] == ["prepare", "cleanup"]
+    assert _events(store) == []
+    store.bind(arqs, rp_uuid)
+    _run_due(store, agent)
+    assert store.states() == ["Bound"]
+
+
 def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
     store: inventory.Store, agent: Agent
 ) -> None:

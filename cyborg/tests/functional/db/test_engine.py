@@ -3,8 +3,10 @@
 import contextlib
 import threading
 import time
+from typing import Any
 
 from oslo_db import exception as db_exception
+import pymysql
 import pytest
 import sqlalchemy as sa
 
@@ -107,6 +109,35 @@ def test_deadlock_is_survived(db: sa.Engine) -> None:
 
     assert together(forward, backward) == []
     assert values(db) == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_a_cluster_that_refuses_a_commit(
+    db: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = db.dialect.do_commit
+    commits = []
+
+    def refuse_first(connection: Any) -> None:
+        """As Galera does where another node was faster."""
+        commits.append(1)
+        if len(commits) == 1:
+            connection.rollback()
+            raise pymysql.err.OperationalError(
+                1213,
+                "Deadlock found when trying to get lock; try restarting "
+                "transaction",
+            )
+        commit(connection)
+
+    @engine.use_case
+    def use(context: RequestContext) -> None:
+        increment(context, "a")
+
+    monkeypatch.setattr(db.dialect, "do_commit", refuse_first)
+    use(cyborg_context.get_admin_context())
+    assert len(commits) == 2
+    assert values(db)["a"] == 1
 
 
 def test_two_that_insert_the_same_key(db: sa.Engine) -> None:
