@@ -147,6 +147,7 @@ class HostWork:
                         enabled.gate.work(key, CONF.program_timeout)
                     )
             self._log.fence(key, sequence)
+            faults.point("agent-fenced")
 
     def get_stats(
         self, controlpath_id: dict[str, Any], name: str
@@ -209,6 +210,7 @@ class HostWork:
                 )
             faults.point("agent-programmed")
             self._log.job_done(job_uuid)
+            faults.point("agent-program-recorded")
             LOG.info("Loaded image %s into %s", image["id"], key)
 
     def _was_loaded(
@@ -253,6 +255,7 @@ class HostWork:
             faults.point("agent-mdev-made")
             if not known:
                 self._log.mdev_done(uuid)
+                faults.point("agent-mdev-recorded")
                 LOG.info("Made mdev %s on %s", uuid, address)
 
     def cleanup_mdev(
@@ -284,6 +287,7 @@ class HostWork:
         driver.remove_mdev(address, mdev_type, uuid)
         faults.point("agent-mdev-removed")
         self._log.mdev_done(uuid)
+        faults.point("agent-mdev-forgotten")
         LOG.info("Removed mdev %s of %s", uuid, address)
 
     # -- after a restart

@@ -376,6 +376,7 @@ def _resolve(context: RequestContext, work: Work) -> dict[str, Any]:
             work.payload["image"], work.target, traits
         )
         _enter(context, work, "Downloading")
+        faults.point("image-found")
     return dict(work.payload["found"])
 
 
@@ -567,6 +568,7 @@ def _end_or_repeat(
         # The card may be loaded yet: nobody gets it before it is left alone.
         work.payload["failed"] = reason
         _begin_fence(context, work)
+        faults.point("load-given-up")
         raise TryLater(reason, 0)
     _finish(context, work, reason)
 

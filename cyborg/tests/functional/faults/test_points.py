@@ -101,6 +101,13 @@ def _hang(cloud: clients.Cloud) -> Iterator[None]:
     cloud.site.steer("fpga-host")
 
 
+def _give_up(cloud: clients.Cloud) -> Iterator[None]:
+    """Wait in vain for a card to load."""
+    cloud.site.steer("fpga-host", program={"hang": True})
+    yield
+    cloud.program(FUNCTIONS["function-a"])
+
+
 def _update(cloud: clients.Cloud) -> Iterator[None]:
     yield
     cloud.firmware(FUNCTIONS["function-a"])
@@ -147,6 +154,8 @@ SCENES: dict[str, Scene] = {
     "program-programming": _program,
     "program-programmed": _program,
     "program-stored": _program,
+    "image-found": _load,
+    "load-given-up": _give_up,
     "load-fenced": _hang,
     "firmware-claimed": _update,
     "firmware-programming": _update,
@@ -166,10 +175,14 @@ SCENES: dict[str, Scene] = {
     "agent-image-ready": _load,
     "agent-program-intended": _load,
     "agent-programmed": _load,
+    "agent-program-recorded": _load,
+    "agent-fenced": _hang,
     "agent-mdev-intended": _boot("mdev"),
     "agent-mdev-made": _boot("mdev"),
+    "agent-mdev-recorded": _boot("mdev"),
     "agent-cleanup-intended": _delete,
     "agent-mdev-removed": _delete,
+    "agent-mdev-forgotten": _delete,
     "agent-reported": _report,
 }
 
