@@ -835,32 +835,6 @@ def test_firmware_is_not_changed_under_a_bind_that_was_under_way(
     )
 
 
-def test_work_for_a_silent_host_is_refused(store: inventory.Store) -> None:
-    rp_uuid = _mdev(store)
-    store.execute(
-        sa.update(models.Host.__table__).values(
-            last_seen_at=sa.text("'2020-01-01 00:00:00'")
-        )
-    )
-    with pytest.raises(exception.AgentDown):
-        store.bind(store.arqs(1), rp_uuid)
-    assert store.in_use() == 0
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_runner_works_in_threads_until_all_is_done(
-    store: inventory.Store, agent: Agent
-) -> None:
-    rp_uuid = _mdev(store, handles=8)
-    for _ in range(8):
-        store.bind(store.arqs(1), rp_uuid)
-    done = []
-    runner = jobs.JobRunner(agent, lambda: done.append(1))
-    runner.start()
-    runner.wake()
-    end = time.monotonic() + 20
-    while "BindStarted" in store.states() and time.monotonic() < end:
-        time.sleep(0.05)
 # SQLite has one writer at a time.
 @pytest.mark.parametrize(
     "database_url", ["mysql", "postgresql"], indirect=True
@@ -891,6 +865,32 @@ def test_a_bind_that_looked_before_firmware_is_changed_gets_nothing(
     assert [row.step for row in store.rows(models.Job)] == ["Programming"]
 
 
+def test_work_for_a_silent_host_is_refused(store: inventory.Store) -> None:
+    rp_uuid = _mdev(store)
+    store.execute(
+        sa.update(models.Host.__table__).values(
+            last_seen_at=sa.text("'2020-01-01 00:00:00'")
+        )
+    )
+    with pytest.raises(exception.AgentDown):
+        store.bind(store.arqs(1), rp_uuid)
+    assert store.in_use() == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_runner_works_in_threads_until_all_is_done(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store, handles=8)
+    for _ in range(8):
+        store.bind(store.arqs(1), rp_uuid)
+    done = []
+    runner = jobs.JobRunner(agent, lambda: done.append(1))
+    runner.start()
+    runner.wake()
+    end = time.monotonic() + 20
+    while "BindStarted" in store.states() and time.monotonic() < end:
+        time.sleep(0.05)
     runner.stop()
     assert store.states() == ["Bound"] * 8
     assert len(done) >= 8

@@ -1,12 +1,14 @@
 """What has to hold after a storm, read from where it matters."""
 
 from collections.abc import Callable
+import datetime
 import time
 from typing import Any
 
 from keystoneauth1 import exceptions as ks_exceptions
 
 from cyborg.tests.functional.faults import clients
+from cyborg.tests.functional.faults import peers
 from cyborg.tests.functional.faults import site as site_module
 
 # Seconds in which everything that was begun has to come to its end.
@@ -16,6 +18,9 @@ SETTLE = (
     + 8 * site_module.LEASE
     + 60
 )
+# How long past its deadline a bind may be under way: a lease, and the time in
+# which daemons start on a busy machine.
+GRACE = datetime.timedelta(seconds=site_module.LEASE + 30)
 
 
 def after(cloud: clients.Cloud, audit: bool = True) -> list[str]:
@@ -26,12 +31,14 @@ def after(cloud: clients.Cloud, audit: bool = True) -> list[str]:
     :param audit: have cyborg-manage compare Placement, too
     """
     site = cloud.site
-    violations = list(cloud.violations)
+    violations = cloud.violations + cloud.given_twice()
+    violations += _in_time(site)
     violations += _settled(site)
     violations += _answers_kept(cloud)
     violations += _handles(site)
     violations += _nova_told(site)
     violations += _cards_kept(cloud)
+    violations += _loaded(site)
     violations += _fenced(site)
     _delete_all(cloud)
     cloud.mend()
@@ -51,6 +58,29 @@ def _until_empty(left: Callable[[], list[str]]) -> list[str]:
         found = left()
         if not found or time.monotonic() > deadline:
             return found
+        time.sleep(0.2)
+
+
+def _in_time(site: site_module.Site) -> list[str]:
+    """Wait until no bind is under way; none takes longer than it may.
+
+    The deadlines began while things were killed: they count from now on.
+    """
+    (began,) = site.query("SELECT UTC_TIMESTAMP() now")
+    while True:
+        rows = site.query(
+            "SELECT a.uuid, j.deadline_at, UTC_TIMESTAMP() now "
+            "FROM extended_accelerator_requests a "
+            "LEFT JOIN jobs j ON j.arq_id = a.id AND j.kind = 'bind' "
+            "WHERE a.state = 'BindStarted'"
+        )
+        late = [
+            f"ARQ {row.uuid} is stuck past {row.deadline_at}"
+            for row in rows
+            if row.now > max(row.deadline_at or began.now, began.now) + GRACE
+        ]
+        if late or not rows:
+            return late
         time.sleep(0.2)
 
 
@@ -173,6 +203,38 @@ def _cards_kept(cloud: clients.Cloud) -> list[str]:
     ]
 
 
+def _loaded(site: site_module.Site) -> list[str]:
+    """A card holds what the database says, and what its users asked for."""
+    digests = {
+        image: peers.digest(function)
+        for function, image in site_module.FUNCTIONS.items()
+    }
+    violations = [
+        f"the card of {row.hostname} shall hold {row.bitstream_id}"
+        for row in site.query(
+            "SELECT v.hostname, d.bitstream_id FROM deployables d "
+            "JOIN devices v ON v.id = d.device_id "
+            "WHERE d.bitstream_id IS NOT NULL"
+        )
+        if site.loaded(row.hostname) != digests[row.bitstream_id]
+    ]
+    images = {
+        "function-a": site_module.FUNCTIONS["function-a"],
+        "image-b": site_module.FUNCTIONS["function-b"],
+    }
+    return violations + [
+        f"bound ARQ {row.uuid} of {row.name} has {row.bitstream_id}"
+        for row in site.query(
+            "SELECT a.uuid, p.name, d.bitstream_id "
+            "FROM extended_accelerator_requests a "
+            "JOIN device_profiles p ON p.id = a.device_profile_id "
+            "JOIN deployables d ON d.id = a.deployable_id "
+            "WHERE a.state = 'Bound'"
+        )
+        if row.name in images and row.bitstream_id != images[row.name]
+    ]
+
+
 def _fenced(site: site_module.Site) -> list[str]:
     """Placement offers what may be used, and nothing else."""
 
@@ -234,7 +296,8 @@ def _nothing_left(site: site_module.Site) -> list[str]:
         "extended_accelerator_requests": "1 = 1",
         "bound_instances": "1 = 1",
         "notifications": "1 = 1",
-        "jobs": "finished_at IS NULL",
+        # The last result of each card is kept.
+        "jobs": "finished_at IS NULL OR kind NOT IN ('program', 'firmware')",
         "attach_handles": "in_use = 1",
     }
 
@@ -246,7 +309,8 @@ def _nothing_left(site: site_module.Site) -> list[str]:
             for table, condition in tables.items()
         }
         found = [f"{n} left in {name}" for name, n in counts.items() if n]
-        return found + [f"mdev {uuid} is left" for uuid in site.mdevs()]
+        found += [f"mdev {uuid} is left" for uuid in site.mdevs()]
+        return found + [f"{path} is left" for path in site.images_in_use()]
 
     return _until_empty(left)
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
+import math
 import random
 import threading
 import time
@@ -45,6 +47,30 @@ class Instance:
     arqs: list[str] = dataclasses.field(default_factory=list)
     state: str = "new"
     unsure: bool = False
+
+
+@dataclasses.dataclass
+class Holding:
+    """That a server surely had a handle, for its client was told so.
+
+    :ivar since: when the answer had come that showed it
+    :ivar until: when the client first asked to take it away
+    """
+
+    handle: str
+    server: str
+    arq: str
+    since: float
+    until: float = math.inf
+
+    def collides(self, other: "Holding") -> bool:
+        """Tell whether both had the same handle at the same time."""
+        return (
+            self.handle == other.handle
+            and self.arq != other.arq
+            and self.since < other.until
+            and other.since < self.until
+        )
 
 
 class Lost(Exception):
@@ -94,6 +120,7 @@ class Cloud:
 
     :ivar instances: every server that was ever asked for
     :ivar violations: answers that must not be
+    :ivar holdings: which handles servers were shown to have, and when
     :ivar wishes: status last asked for, by device uuid; None = not known
     """
 
@@ -103,6 +130,7 @@ class Cloud:
         self.api = Api(site, self.history)
         self.instances: list[Instance] = []
         self.violations: list[str] = []
+        self.holdings: list[Holding] = []
         self.wishes: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self._providers = site.providers()
@@ -170,6 +198,7 @@ class Cloud:
     def unbind(self, instance: Instance) -> None:
         if not instance.arqs:
             return
+        self._let_go(instance)
         operations = [
             {"op": "remove", "path": f"/{name}"}
             for name in ("hostname", "device_rp_uuid", "instance_uuid")
@@ -239,6 +268,7 @@ class Cloud:
             paths.append(
                 f"/accelerator_requests?arqs={','.join(instance.arqs)}"
             )
+        self._let_go(instance)
         try:
             for path in paths:
                 status, body = self.api.call("DELETE", path)
@@ -250,11 +280,59 @@ class Cloud:
             instance.unsure = True
 
     def look(self, instance: Instance) -> None:
-        with contextlib.suppress(Lost):
+        """Ask what a server has, and compare it with what is known."""
+        try:
             status, body = self.api.call(
                 "GET", f"/accelerator_requests?instance={instance.uuid}"
             )
-            assert status == 200, (status, body)
+        except Lost:
+            return
+        assert status == 200, (status, body)
+        if instance.unsure:
+            # What was asked for may be done at any time yet.
+            return
+        self._compare(instance, body["arqs"])
+        for arq in body["arqs"]:
+            if arq["state"] == "Bound":
+                self._hold(instance, arq)
+
+    def _compare(self, instance: Instance, found: list[Any]) -> None:
+        """A success is no more lost while the storm goes on than after."""
+        expected = instance.arqs if instance.state == "bound" else []
+        if sorted(expected) != sorted(arq["uuid"] for arq in found):
+            self.violations.append(
+                f"{instance.state} server {instance.uuid} of {expected} "
+                f"was shown {found}"
+            )
+
+    def _hold(self, instance: Instance, arq: Any) -> None:
+        holding = Holding(
+            arq["attach_handle_uuid"],
+            instance.uuid,
+            arq["uuid"],
+            time.monotonic(),
+        )
+        with self._lock:
+            for known in self.holdings:
+                if known.arq == holding.arq and known.until == math.inf:
+                    if known.handle != holding.handle:
+                        self.violations.append(f"{known} became {holding}")
+                    return
+            self.holdings.append(holding)
+
+    def _let_go(self, instance: Instance) -> None:
+        with self._lock:
+            for holding in self.holdings:
+                if holding.arq in instance.arqs and holding.until == math.inf:
+                    holding.until = time.monotonic()
+
+    def given_twice(self) -> list[str]:
+        """Return which servers were shown to have one handle at once."""
+        return [
+            f"handle given twice: {one}, {other}"
+            for one, other in itertools.combinations(self.holdings, 2)
+            if one.collides(other)
+        ]
 
     # -- cards
 

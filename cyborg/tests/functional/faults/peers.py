@@ -16,7 +16,6 @@ import pytest
 from cyborg.tests.fixtures import process
 
 DATABASE = "cyborg"
-CONTENT = b"a bitstream"
 _DEBIAN_RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
@@ -128,6 +127,16 @@ class RabbitMQ:
         )
 
 
+def content(function: str) -> bytes:
+    """Return the data of the image with a function."""
+    return f"a bitstream with {function}".encode()
+
+
+def digest(function: str) -> str:
+    """Return what a fake card shows that holds the image."""
+    return hashlib.sha256(content(function)).hexdigest()
+
+
 class Glance:
     """An image service with images of one kind: ``function`` names each.
 
@@ -155,10 +164,10 @@ class Glance:
         return {
             "id": self.images[function],
             "status": "active",
-            "size": len(CONTENT),
+            "size": len(content(function)),
             "checksum": "8a3e0a9e0e0d3f5d6c2e9b1d2f6f3c77",
             "os_hash_algo": "sha256",
-            "os_hash_value": _sha256(CONTENT),
+            "os_hash_value": digest(function),
             "accel:function_id": function,
             "tags": ["FPGA"],
         }
@@ -173,7 +182,7 @@ class Glance:
             found = [self._record(wanted)] if wanted in self.images else []
             return 200, json.dumps({"images": found}).encode()
         if segments[-1] == "file" and segments[-2] in names:
-            return 200, CONTENT
+            return 200, content(names[segments[-2]])
         if segments[-1] in names:
             return 200, json.dumps(self._record(names[segments[-1]])).encode()
         return 404, b"{}"
@@ -196,7 +205,3 @@ class Glance:
                 """Stay silent."""
 
         return Handler
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -22,6 +22,8 @@ LEASE = 2
 HANDLES = 6
 # Host: what its card offers.
 HOSTS = {"fpga-host": "TEST_PCI", "gpu-host": "MDEV"}
+# Address of the first card of each host.
+FIRST_CARD = "0000:0c:00.0"
 FUNCTIONS = {
     "function-a": "aaaaaaaa-0000-4000-8000-000000000001",
     "function-b": "bbbbbbbb-0000-4000-8000-000000000002",
@@ -276,6 +278,19 @@ class Site:
             path.name
             for host in HOSTS
             for path in self._state(host).glob("fake-driver/mdev/*/*/*")
+        }
+
+    def loaded(self, host: str) -> str:
+        """Return the digest of the image that a host's first card holds."""
+        path = self._state(host) / "fake-driver" / "images" / FIRST_CARD
+        return path.read_text() if path.exists() else ""
+
+    def images_in_use(self) -> set[str]:
+        """Return the directories in which agents have an image for a card."""
+        return {
+            str(path.relative_to(self.directory))
+            for host in HOSTS
+            for path in self._state(host).glob("agent/images/run-*")
         }
 
 

@@ -89,7 +89,7 @@ class Storm:
             (self._boot_and_delete, 3),
         )
         later = (
-            (self.cloud.look, 2),
+            (self.cloud.look, 4),
             (self.cloud.bind, 2),
             (self.cloud.unbind, 2),
             (self.cloud.move, 2),
@@ -106,6 +106,8 @@ class Storm:
             elif choice < 0.8:
                 self._note("delete")
                 instance = mine.pop(rng.randrange(len(mine)))
+                # What it has until now, nobody else may have had.
+                self.cloud.look(instance)
                 self.cloud.delete(instance, rng.random() < 0.6)
             else:
                 act = _pick(rng, later)
@@ -181,6 +183,7 @@ class Storm:
             (self._hanging_card, 2),
             (self._kill_placement, 3),
             (self._kill_api, 1),
+            (self._power_cut, 1),
             (self._kill_database, 1),
             (self._kill_broker, 1),
             (self._nova_away, 3),
@@ -215,6 +218,15 @@ class Storm:
             if not daemon.running:
                 self.faults[f"died at {point}"] += 1
                 daemon.launch()
+
+    def _power_cut(self, rng: random.Random) -> None:
+        """Kill every daemon of ours at once."""
+        daemons = [*self.site.conductors, *self.site.agents.values()]
+        for daemon in daemons:
+            daemon.kill()
+        self._ended.wait(0.2)
+        for daemon in daemons:
+            daemon.launch()
 
     def _kill_api(self, rng: random.Random) -> None:
         self._kill(self.site.api)

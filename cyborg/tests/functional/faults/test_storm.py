@@ -1,7 +1,8 @@
 """Storms: random work under random faults, and nothing may be lost.
 
 ``CYBORG_FAULT_SEEDS`` says how many seeds to run (default 2), as a number or
-as a range ``100-199``; ``CYBORG_FAULT_SECONDS`` how long each (default 6).
+as a range ``100-199``, and so which: ``17-17`` replays seed 17.
+``CYBORG_FAULT_SECONDS`` says how long each runs (default 6).
 
 A seed that fails leaves ``history-<seed>.txt`` in the site's directory: what
 was asked for and answered, and each fault, in order. The same seed asks for
@@ -45,4 +46,6 @@ def test_storm(
         storms[f"operation {name}"] += n
     for name, n in storm.faults.items():
         storms[f"fault {name}"] += n
-    assert not violations, f"{violations}\nsee {path}"
+    assert not violations, (
+        f"{violations}\nsee {path}; CYBORG_FAULT_SEEDS={seed}-{seed} again"
+    )
