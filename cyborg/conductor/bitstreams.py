@@ -79,7 +79,9 @@ def _search(
 
 
 def _plain(value: Any) -> str:
-    return str(value).lower().removeprefix("0x").replace("-", "")
+    """Return a text without what is written now so, now otherwise."""
+    text = str(value).lower().removeprefix("0x")
+    return text.replace("-", "").replace("_", "")
 
 
 def _misfit(
