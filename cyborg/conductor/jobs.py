@@ -107,6 +107,10 @@ class JobRunner:
         context = get_admin_context()
         started = 0
         for uuid in job_db.due(context, free):
+            with self._lock:
+                if uuid in self._running:
+                    # The database was away for longer than the lease.
+                    continue
             job = job_db.claim(
                 context, uuid, self._owner, CONF.conductor.job_lease
             )

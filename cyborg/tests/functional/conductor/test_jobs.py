@@ -905,6 +905,45 @@ def test_a_bind_is_not_put_off_past_its_deadline(
     store.bind(store.arqs(1), _mdev(store))
     # It has failed so often that it would wait for a minute.
     deadline = engine.after(5)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_runner_does_not_take_over_from_itself(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _mdev(store, handles=2)
+    go_on = threading.Event()
+    prepared: list[str] = []
+
+    def prepare(context: object, rpc_host: str, handle: dict, *_: object):
+        prepared.append(handle["uuid"])
+        if len(prepared) == 1:
+            go_on.wait(30)
+
+    monkeypatch.setattr(agent, "prepare_handle", prepare)
+    store.bind(store.arqs(1), rp_uuid)
+    runner = jobs.JobRunner(agent, lambda: None)
+    runner.start()
+
+    def wait_for(states: list[str], calls: int) -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end and (
+            store.states() != states or len(prepared) < calls
+        ):
+            time.sleep(0.05)
+
+    wait_for(["BindStarted"], 1)
+    # The database was away for so long that the lease has run out.
+    table = models.Job.__table__
+    store.execute(sa.update(table).values(lease_expires_at=engine.ago(60)))
+    store.bind(store.arqs(1), rp_uuid)
+    runner.wake()
+    wait_for(["BindStarted", "Bound"], 2)
+    go_on.set()
+    wait_for(["Bound", "Bound"], 2)
+    runner.stop()
+    assert store.states() == ["Bound", "Bound"]
+    assert len(prepared) == 2
+
+
     store.execute(
         sa.update(models.Job.__table__).values(
             attempt=10, deadline_at=deadline
