@@ -82,6 +82,21 @@ def test_a_bind_that_cannot_succeed_changes_nothing(
     assert store.rows(models.BoundInstance) == []
 
 
+@pytest.mark.parametrize("name", [HOST.upper(), "bus-name", "Bus-Name"])
+def test_a_host_may_be_named_as_nova_or_the_bus_does(
+    store: inventory.Store, name: str
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    store.execute(sa.update(models.Host.__table__).values(rpc_host="bus-name"))
+    (arq,) = store.arqs(1)
+    binding.bind(
+        store.context,
+        [binding.Binding(arq, name, rp_uuid, str(uuid.uuid4()))],
+        PROJECT,
+    )
+    assert store.states() == ["Bound"]
+
+
 def test_an_instance_is_bound_once(store: inventory.Store) -> None:
     (rp_uuid,) = store.report(inventory.device())
     first, second = store.arqs(1), store.arqs(1)

@@ -456,7 +456,7 @@ def _fpga(store: inventory.Store, handles: int = 2) -> str:
 def test_a_bitstream_is_loaded_once(
     store: inventory.Store, agent: Agent
 ) -> None:
-    rp_uuid = _fpga(store)
+    rp_uuid = _fpga(store, handles=3)
     profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
     store.bind(store.arqs(profile=profile), rp_uuid)
     assert store.states() == ["BindStarted"]
@@ -472,7 +472,9 @@ def test_a_bitstream_is_loaded_once(
     assert traits == {"CUSTOM_FPGA_FUNCTION_ID_FAKE_FN_1"}
     # Loaded already: bound at once, by image or by function.
     store.bind(store.arqs(profile=profile), rp_uuid)
-    assert store.states() == ["Bound", "Bound"]
+    function = store.profile(1, **{"accel:function_id": "fn-1"})
+    store.bind(store.arqs(profile=function), rp_uuid)
+    assert store.states() == ["Bound", "Bound", "Bound"]
     assert agent.calls == [("program", IMAGE)]
 
 
@@ -865,13 +867,18 @@ def test_a_bind_that_looked_before_firmware_is_changed_gets_nothing(
     assert [row.step for row in store.rows(models.Job)] == ["Programming"]
 
 
-def test_work_for_a_silent_host_is_refused(store: inventory.Store) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"last_seen_at": sa.text("'2020-01-01 00:00:00'")},
+        {"forced_down": True},
+    ],
+)
+def test_work_for_a_host_that_is_down_is_refused(
+    store: inventory.Store, values: dict
+) -> None:
     rp_uuid = _mdev(store)
-    store.execute(
-        sa.update(models.Host.__table__).values(
-            last_seen_at=sa.text("'2020-01-01 00:00:00'")
-        )
-    )
+    store.execute(sa.update(models.Host.__table__).values(values))
     with pytest.raises(exception.AgentDown):
         store.bind(store.arqs(1), rp_uuid)
     assert store.in_use() == 0

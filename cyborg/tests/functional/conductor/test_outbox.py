@@ -114,13 +114,14 @@ def test_what_is_due_at_once_is_not_rounded_up(
     assert job.lease_expires_at.microsecond == 0
 
 
-def test_what_nova_cannot_take_yet_is_sent_again(
-    store: inventory.Store, compute: Nova
+@pytest.mark.parametrize("code", [422, 403])
+def test_what_nova_does_not_take_yet_is_sent_again(
+    store: inventory.Store, compute: Nova, code: int
 ) -> None:
     (rp_uuid,) = store.report(inventory.device())
     early = store.bind(store.arqs(1), rp_uuid)
     store.bind(store.arqs(1), rp_uuid)
-    compute.codes[early] = 422
+    compute.codes[early] = code
     assert _send(store) == []
     (left,) = store.rows(models.Notification)
     assert (left.instance_uuid, left.attempts) == (early, 1)
