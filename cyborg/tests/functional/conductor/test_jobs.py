@@ -906,13 +906,6 @@ def test_the_runner_works_in_threads_until_all_is_done(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_bind_is_not_put_off_past_its_deadline(
-    store: inventory.Store, agent: Agent
-) -> None:
-    store.bind(store.arqs(1), _mdev(store))
-    # It has failed so often that it would wait for a minute.
-    deadline = engine.after(5)
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_runner_does_not_take_over_from_itself(
     store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -951,6 +944,13 @@ def test_a_runner_does_not_take_over_from_itself(
     assert len(prepared) == 2
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_bind_is_not_put_off_past_its_deadline(
+    store: inventory.Store, agent: Agent
+) -> None:
+    store.bind(store.arqs(1), _mdev(store))
+    # It has failed so often that it would wait for a minute.
+    deadline = engine.after(5)
     store.execute(
         sa.update(models.Job.__table__).values(
             attempt=10, deadline_at=deadline
