@@ -107,6 +107,7 @@ class FakeDriver(
     def create_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
         if self._act("create_mdev") is False:
             raise exception.DriverError(reason=f"{address} refused {uuid}")
+        self._check(address)
         path = self._mdev(address, mdev_type, uuid)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -114,6 +115,8 @@ class FakeDriver(
     def remove_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
         if self._act("remove_mdev") is False:
             raise exception.DriverError(reason=f"{address} refused {uuid}")
+        # A card that is gone has taken its mdevs along.
+        pci.parse_address(address)
         self._mdev(address, mdev_type, uuid).unlink(missing_ok=True)
 
     # -- what is reported
@@ -202,7 +205,6 @@ class FakeDriver(
         return self._state() / "images" / address
 
     def _mdev(self, address: str, mdev_type: str, uuid: str) -> pathlib.Path:
-        self._check(address)
         return self._state() / "mdev" / address / mdev_type / uuid
 
     def _mdevs(self, address: str) -> list[pathlib.Path]:

@@ -196,3 +196,12 @@ def test_mdevs_as_told(driver, control):
     with pytest.raises(exception.PciDeviceNotFoundById):
         control()
         driver.create_mdev("0000:af:00.0", "fake-1", UUID)
+
+
+def test_an_mdev_of_a_card_that_is_gone_is_gone(driver, control):
+    control(devices=2)
+    driver.create_mdev("0000:0d:00.0", "fake-1", UUID)
+    control(devices=1)
+    driver.remove_mdev("0000:0d:00.0", "fake-1", UUID)
+    with pytest.raises(exception.CyborgException):
+        driver.remove_mdev("../images", "fake-1", UUID)
