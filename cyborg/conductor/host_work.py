@@ -543,16 +543,24 @@ def _begin_update(context: RequestContext, work: Work) -> None:
 
     From then on binds see the job.
     """
-    deployables = [
-        row.id
-        for row in deployable_db.find(
-            context, device_uuid=work.target.device_uuid
-        )
-    ]
-    handle_db.lock_of(context, deployables)
-    if arq_db.holding_handles_of(context, deployables):
+    host_db.lock_or_create(context, work.target.device_hostname)
+    deployables = deployable_db.lock_for_programming(
+        context,
+        [
+            row.id
+            for row in deployable_db.find(
+                context, device_uuid=work.target.device_uuid
+            )
+        ],
+    )
+    ids = [row.id for row in deployables]
+    handle_db.lock_of(context, ids)
+    if arq_db.holding_handles_of(context, ids):
         raise Failed("an accelerator request uses the device")
     _enter(context, work, "Programming")
+    for row in deployables:
+        # With other firmware a card begins anew.
+        _forget_loaded(context, work, row)
 
 
 def _end_or_repeat(

@@ -101,9 +101,11 @@ def _queue_program(
         )
     check_host(host)
     deployable_db.lock_for_programming(context, [deployable.id])
-    if arq_db.holding_handles_of(
-        context, [deployable.id]
-    ) or job_db.unfinished_for_deployables(context, [deployable.id]):
+    if (
+        arq_db.holding_handles_of(context, [deployable.id])
+        or job_db.unfinished_for_deployables(context, [deployable.id])
+        or job_db.unfinished_for_device(context, deployable.device_id)
+    ):
         raise exception.DeployableInUse(uuid=uuid)
     job_db.delete_finished_for(context, deployable_id=deployable.id)
     job_db.create(

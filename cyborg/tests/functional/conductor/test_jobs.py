@@ -815,6 +815,28 @@ def test_a_device_is_not_bound_while_its_firmware_is_changed(
     store.bind(store.arqs(1), rp_uuid)
 
 
+def test_other_firmware_takes_what_was_loaded(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    programming.program(store.context, deployable.uuid, IMAGE)
+    _run_due(store, agent)
+    _firmware(store)
+    with pytest.raises(exception.DeployableInUse):
+        programming.program(store.context, deployable.uuid, IMAGE)
+    monkeypatch.setattr(
+        agent, "device_update", lambda *args: {"code": 0}, raising=False
+    )
+    _run_due(store, agent)
+    (deployable,) = store.rows(models.Deployable)
+    assert deployable.bitstream_id is None
+    assert {row.origin for row in store.rows(models.Attribute)} == {"driver"}
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    assert store.states() == ["BindStarted"]
+
+
 def test_firmware_is_not_changed_under_a_bind_that_was_under_way(
     store: inventory.Store, agent: Agent
 ) -> None:

@@ -353,11 +353,11 @@ class Cloud:
                     )
                     assert status in (202, 409), (status, body)
 
-    def firmware(self, image: str) -> None:
-        """Load firmware into the card of the GPU host."""
+    def firmware(self, image: str, host: str = "gpu-host") -> None:
+        """Load firmware into the cards of a host."""
         with contextlib.suppress(Lost):
             for device in self._list("devices"):
-                if device["hostname"] == "gpu-host":
+                if device["hostname"] == host:
                     status, body = self.api.call(
                         "PATCH",
                         f"/devices/{device['uuid']}",

@@ -151,7 +151,10 @@ class Storm:
         self.cloud.program(rng.choice(list(site_module.FUNCTIONS.values())))
 
     def _firmware(self, rng: random.Random) -> None:
-        self.cloud.firmware(rng.choice(list(site_module.FUNCTIONS.values())))
+        self.cloud.firmware(
+            rng.choice(list(site_module.FUNCTIONS.values())),
+            rng.choice(list(site_module.HOSTS)),
+        )
 
     def _set_status(self, rng: random.Random) -> None:
         self.cloud.set_status(rng)
