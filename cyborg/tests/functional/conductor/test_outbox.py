@@ -11,6 +11,7 @@ from cyborg.clients import nova
 from cyborg.common import exception
 from cyborg.conductor import binding
 from cyborg.conductor import outbox
+from cyborg.conductor import sweeps
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures.inventory import PROJECT
@@ -91,6 +92,17 @@ def test_an_instance_waits_for_its_last_arq(
     assert sorted(store.states()) == ["BindStarted", "Bound"]
     _send(store)
     assert compute.posts == []
+    store.execute(sa.delete(models.Job.__table__))
+    sweeps.fail_stuck_bind(
+        store.context,
+        next(r for r in store.rows(models.ARQ) if r.state == "BindStarted"),
+    )
+    _send(store)
+    (events,) = compute.posts
+    assert {event["tag"]: event["status"] for event in events} == {
+        arqs[0]: "completed",
+        arqs[1]: "failed",
+    }
 
 
 def test_what_is_due_at_once_is_not_rounded_up(
