@@ -17,6 +17,7 @@ from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
+from cyborg.common import constants
 from cyborg.common import faults
 from cyborg.conductor import host_work
 from cyborg.conductor import worker
@@ -25,11 +26,14 @@ from cyborg.context import RequestContext
 from cyborg.db import job as job_db
 
 CONF = cfg.CONF
+Kind = constants.JobKind
 LOG = logging.getLogger(__name__)
 
 # Seconds between two looks for work that nobody announced.
 _POLL = 5.0
 _LONGEST_PAUSE = 60
+# Most binds that are given up at once while all threads are at work.
+_MOST_LATE = 100
 # Seconds that stop() waits for work that is going on.
 _PATIENCE = 10.0
 
@@ -102,25 +106,35 @@ class JobRunner:
         assert self._pool is not None
         with self._lock:
             free = CONF.thread_pool_size - len(self._running)
-        if free <= 0:
-            return False
         context = get_admin_context()
+        if free <= 0:
+            # A bind does not wait for a thread past its deadline. To give it
+            # up takes none: the host is not asked.
+            for uuid in job_db.due(context, _MOST_LATE, Kind.BIND.value):
+                job = self._claim(context, uuid)
+                if job is not None:
+                    self._run(job)
+            return False
         started = 0
         for uuid in job_db.due(context, free):
-            with self._lock:
-                if uuid in self._running:
-                    # The database was away for longer than the lease.
-                    continue
-            job = job_db.claim(
-                context, uuid, self._owner, CONF.conductor.job_lease
-            )
-            if job is None:
-                continue
+            job = self._claim(context, uuid)
+            if job is not None:
+                self._pool.submit(self._run, job)
+                started += 1
+        return started == free
+
+    def _claim(self, context: RequestContext, uuid: str) -> Any:
+        with self._lock:
+            if uuid in self._running:
+                # The database was away for longer than the lease.
+                return None
+        job = job_db.claim(
+            context, uuid, self._owner, CONF.conductor.job_lease
+        )
+        if job is not None:
             with self._lock:
                 self._running.add(uuid)
-            self._pool.submit(self._run, job)
-            started += 1
-        return started == free
+        return job
 
     def _renew(self) -> bool:
         with self._lock:

@@ -53,18 +53,21 @@ def create(
 
 
 @engine.reader
-def due(context: RequestContext, limit: int) -> Sequence[str]:
-    """Return uuids of jobs that nobody works on, oldest first."""
+def due(
+    context: RequestContext, limit: int, late: str | None = None
+) -> Sequence[str]:
+    """Return uuids of jobs that nobody works on, oldest first.
+
+    :param late: kind of which only those past their deadline are returned
+    """
+    now = timeutils.utcnow()
+    query = sa.select(JOBS.c.uuid).where(
+        JOBS.c.finished_at.is_(None), JOBS.c.lease_expires_at <= now
+    )
+    if late is not None:
+        query = query.where(JOBS.c.kind == late, JOBS.c.deadline_at < now)
     return (
-        context.connection.execute(
-            sa.select(JOBS.c.uuid)
-            .where(
-                JOBS.c.finished_at.is_(None),
-                JOBS.c.lease_expires_at <= timeutils.utcnow(),
-            )
-            .order_by(JOBS.c.id)
-            .limit(limit)
-        )
+        context.connection.execute(query.order_by(JOBS.c.id).limit(limit))
         .scalars()
         .all()
     )

@@ -2,14 +2,25 @@
 
 from collections.abc import Iterator
 
+from oslo_config import fixture as config_fixture
 import pytest
 
+from cyborg import conf
 from cyborg.db import migration
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures.database import database_url
 
-__all__ = ["database_url", "store"]
+__all__ = ["config", "database_url", "store"]
+
+CONF = conf.CONF
+
+
+@pytest.fixture
+def config() -> Iterator[config_fixture.Config]:
+    """Options as the test sets them; as they were afterwards."""
+    with config_fixture.Config(CONF) as fixture:
+        yield fixture
 
 
 @pytest.fixture

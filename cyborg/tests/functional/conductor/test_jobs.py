@@ -8,6 +8,7 @@ import time
 import uuid
 
 from oslo_config import cfg
+from oslo_config import fixture as config_fixture
 from oslo_db import exception as db_exception
 import pytest
 import sqlalchemy as sa
@@ -964,6 +965,38 @@ def test_a_runner_does_not_take_over_from_itself(
     runner.stop()
     assert store.states() == ["Bound", "Bound"]
     assert len(prepared) == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_bind_waits_for_no_thread_past_its_deadline(
+    store: inventory.Store,
+    agent: Agent,
+    config: config_fixture.Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config.config(thread_pool_size=1)
+    rp_uuid = _mdev(store, handles=2)
+    go_on = threading.Event()
+    monkeypatch.setattr(agent, "prepare_handle", lambda *args: go_on.wait(30))
+    store.bind(store.arqs(1), rp_uuid)
+    runner = jobs.JobRunner(agent, lambda: None)
+    runner.start()
+    end = time.monotonic() + 20
+    while job_db.due(store.context, 1) and time.monotonic() < end:
+        time.sleep(0.05)
+    store.bind(store.arqs(1), rp_uuid)
+    table = models.Job.__table__
+    store.execute(
+        sa.update(table)
+        .where(table.c.step == "queued")
+        .values(deadline_at=engine.ago(1))
+    )
+    runner.wake()
+    while "BindFailed" not in store.states() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert store.states() == ["BindStarted", "BindFailed"]
+    go_on.set()
+    runner.stop()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

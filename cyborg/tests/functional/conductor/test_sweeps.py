@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from oslo_config import cfg
 from oslo_config import fixture as config_fixture
 import pytest
 import sqlalchemy as sa
@@ -14,7 +13,6 @@ from cyborg.conductor import sweeps
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
 
-CONF = cfg.CONF
 ARQS = models.ARQ.__table__
 HANDLES = models.AttachHandle.__table__
 LONG_AGO = sa.text("'2020-01-01 00:00:00'")
@@ -47,12 +45,6 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peers]:
         lambda client, uuid: found.consumer_allocations(client, uuid),
     )
     yield found
-
-
-@pytest.fixture
-def config() -> Iterator[config_fixture.Config]:
-    with config_fixture.Config(CONF) as fixture:
-        yield fixture
 
 
 def _bound(store: inventory.Store) -> str:
