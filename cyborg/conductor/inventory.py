@@ -664,8 +664,33 @@ def _notify(
     event = notifications.Event
     for kind, ids in (
         (event.DEVICE_CREATE, now.keys() - known),
-        (event.DEVICE_UPDATE, changes.device_values),
+        (event.DEVICE_UPDATE, _changed_devices(changes, stored)),
         (event.DEVICE_LOST, changes.missing["device"]),
         (event.DEVICE_FOUND, changes.back["device"]),
     ):
         notifications.devices(context, kind, [now[id_] for id_ in sorted(ids)])
+
+
+def _changed_devices(
+    changes: Changes, stored: inventory_db.Stored
+) -> set[int]:
+    """Return devices of which anything changed but that they came or went."""
+    handles = {row.id: row.deployable_id for row in stored.handles}
+    attributes = {row.id: row.deployable_id for row in stored.attributes}
+    deployables = {
+        *changes.deployable_values,
+        *changes.missing["deployable"],
+        *changes.back["deployable"],
+        *(deployable_id for deployable_id, *_rest in changes.handles),
+        *(deployable_id for deployable_id, *_rest in changes.attributes),
+        *(attributes[id_] for id_ in changes.dropped_attributes),
+        *(handles[id_] for id_ in changes.handle_values),
+        *(handles[id_] for id_ in changes.missing["handle"]),
+        *(handles[id_] for id_ in changes.back["handle"]),
+    }
+    devices = {
+        row.device_id for row in stored.deployables if row.id in deployables
+    }
+    devices |= {new.device_id for new in changes.deployables if new.device_id}
+    devices -= {*changes.missing["device"], *changes.back["device"]}
+    return devices | set(changes.device_values)

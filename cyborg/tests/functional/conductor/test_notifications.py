@@ -312,3 +312,28 @@ def test_a_device_that_is_lost_and_found(
     ((event, data),) = sent.take()
     assert event == "device.found"
     assert data["missing_since"] is None
+
+
+def test_a_device_has_changed_when_a_part_of_it_has(
+    store: inventory.Store, sent: Sent
+) -> None:
+    card, other = inventory.device(handles=2), inventory.device(bus="0d")
+    (part,) = card.deployable_list
+    more = inventory.device("more", handles=1).deployable_list
+    store.report(card, other)
+    sent.take()
+    handle = part.attach_handle_list[1]
+    for change in (
+        lambda: setattr(part, "num_accelerators", 1),
+        lambda: setattr(part.attribute_list[1], "value", "CUSTOM_OTHER"),
+        lambda: part.attach_handle_list.remove(handle),
+        lambda: part.attach_handle_list.append(handle),
+        lambda: setattr(part.attach_handle_list[0], "attach_type", "PCI"),
+        lambda: card.deployable_list.extend(more),
+        lambda: card.deployable_list.remove(more[0]),
+    ):
+        change()
+        store.report(card, other)
+        ((event, data),) = sent.take()
+        assert event == "device.update"
+        assert data["uuid"] == store.rows(models.Device)[0].uuid
