@@ -164,8 +164,9 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
         signal.signal(getattr(signal, name), handler)
     # cyborg-standalone prepares only while it starts.
     report_opts.set_defaults(CONF)
+    # Workers of one program get the signal at once; each writes its own file.
     guru.TextGuruMeditation.setup_autorun(
-        Version(), service_name=_program(), conf=CONF
+        Version(), service_name=f"{_program()}-{os.getpid()}", conf=CONF
     )
     try:
         start()

@@ -83,7 +83,9 @@ log_dir = {reports}
         while not (found and found[0].read_text()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-            found = list(reports.glob("cyborg-daemon_gurumeditation_*"))
+            found = list(
+                reports.glob(f"cyborg-daemon-{daemon.pid}_gurumeditation_*")
+            )
         # It goes on as if nothing had been.
         assert daemon.poll() is None
         daemon.send_signal(signal.SIGTERM)
