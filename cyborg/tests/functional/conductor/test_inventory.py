@@ -290,7 +290,12 @@ def test_two_reports_of_one_host_at_once(store: inventory.Store) -> None:
     assert len(store.rows(models.Host)) == 1
 
 
-def _copy(store: inventory.Store, model: type, row: Any, **values: Any) -> int:
+def _copy(
+    store: inventory.Store,
+    model: type[models.Base],
+    row: Any,
+    **values: Any,
+) -> int:
     """Store a row a second time; returns the id of the second."""
     copied = row._asdict() | {"uuid": str(uuid.uuid4())} | values
     del copied["id"]
@@ -325,7 +330,7 @@ def _copy_device(store: inventory.Store) -> None:
         )
 
 
-def _there(store: inventory.Store, model: type) -> list[bool]:
+def _there(store: inventory.Store, model: type[models.Base]) -> list[bool]:
     return [row.missing_since is None for row in store.rows(model)]
 
 
