@@ -1,4 +1,8 @@
-"""cyborg-conductor: the only writer of Cyborg's state."""
+"""cyborg-conductor: the only writer of Cyborg's state.
+
+With ``[conductor] workers`` above 1 the process only watches over workers,
+each of which is a conductor; they share the host's name and its calls.
+"""
 
 import sys
 
@@ -6,15 +10,14 @@ from oslo_config import cfg
 
 from cyborg.common import constants
 from cyborg.common import service
+from cyborg.common import workers
 from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
 
 CONF = cfg.CONF
 
 
-def main() -> int:
-    """Run a conductor until it is told to stop."""
-    service.prepare()
+def _serve() -> int:
     daemon = service.Service(
         manager.ConductorManager(),
         constants.CONDUCTOR_TOPIC,
@@ -22,6 +25,15 @@ def main() -> int:
         rpcapi.VERSION,
     )
     return service.serve(daemon.start, daemon.stop)
+
+
+def main() -> int:
+    """Run a conductor until it is told to stop."""
+    service.prepare()
+    count = CONF.conductor.workers
+    if count == 1:
+        return _serve()
+    return workers.Workers(_serve, count).serve()
 
 
 if __name__ == "__main__":

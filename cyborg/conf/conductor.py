@@ -19,6 +19,16 @@ and the database, and conductors still have to run for background work.
 """,
     ),
     cfg.IntOpt(
+        "workers",
+        default=1,
+        min=1,
+        help="""
+How many processes cyborg-conductor starts on this host. One is enough unless
+it keeps a processor busy; each has its own connections to the database and
+the message bus.
+""",
+    ),
+    cfg.IntOpt(
         "job_lease",
         default=30,
         min=1,
