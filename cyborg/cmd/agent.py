@@ -27,6 +27,30 @@ CLI_OPTS = [
 ]
 
 
+class Daemon:
+    """The agent and its RPC servers."""
+
+    def __init__(self) -> None:
+        self._service: service.Service | None = None
+
+    def start(self) -> None:
+        manager = agent_manager.AgentManager(
+            conductor_rpcapi.remote(),
+            CONF.host,
+            listen=lambda name: running.listen(name),
+        )
+        # Options that drivers refuse end the process before it is reachable.
+        manager.load_drivers()
+        self._service = running = service.Service(
+            manager, constants.AGENT_TOPIC, [CONF.host], manager.target.version
+        )
+        running.start()
+
+    def stop(self) -> None:
+        if self._service is not None:
+            self._service.stop()
+
+
 def main() -> int:
     """Run until signalled."""
     CONF.register_cli_opts(CLI_OPTS)
@@ -35,21 +59,8 @@ def main() -> int:
     priv_context.init(root_helper=["sudo"])
     if CONF.dry_run:
         return dry_run.main(as_json=CONF.json)
-    manager = agent_manager.AgentManager(
-        conductor_rpcapi.remote(),
-        CONF.host,
-        listen=lambda name: daemon.listen(name),
-    )
-    daemon = service.Service(
-        manager, constants.AGENT_TOPIC, [CONF.host], manager.target.version
-    )
-
-    def start() -> None:
-        # Options that drivers refuse end the process before it is reachable.
-        manager.load_drivers()
-        daemon.start()
-
-    return service.serve(start, daemon.stop)
+    daemon = Daemon()
+    return service.serve(daemon.start, daemon.stop)
 
 
 if __name__ == "__main__":

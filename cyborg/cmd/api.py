@@ -18,9 +18,11 @@ from oslo_log import log as logging
 
 from cyborg.api import wsgi_app
 from cyborg.common import exception
+from cyborg.common import rpc
 from cyborg.common import service
 from cyborg.common import workers
 from cyborg.common.i18n import _
+from cyborg.db import engine as db_engine
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -133,19 +135,29 @@ def _serve(shared: bool) -> int:
     return service.serve(server.start, server.stop)
 
 
+def _check() -> None:
+    """Pass if workers can be started.
+
+    What is wrong for one is wrong for all: it is said once.
+    """
+    check_port()
+    wsgi_app.check()
+    if CONF.api.enable_ssl_api:
+        tls_adapter()
+    db_engine.configure()
+    rpc.get_transport()
+    # Not for two processes.
+    rpc.cleanup()
+
+
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
     service.prepare()
-    count = CONF.api.api_workers or os.cpu_count() or 1
-    try:
-        # What is wrong for one worker is wrong for all: say it once.
-        check_port()
-        wsgi_app.check()
-        if CONF.api.enable_ssl_api:
-            tls_adapter()
-    except exception.ConfigInvalid as error:
-        LOG.error("%s", error.faultstring)
+    problem = service.attempt(_check)
+    if problem is not None:
+        LOG.error("%s", problem)
         return 1
+    count = CONF.api.api_workers or os.cpu_count() or 1
     if count == 1:
         return _serve(shared=False)
     return workers.Workers(lambda: _serve(shared=True), count).serve()

@@ -13,6 +13,7 @@ from cyborg.common import service
 from cyborg.common import workers
 from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
+from cyborg.db import engine as db_engine
 
 CONF = cfg.CONF
 
@@ -24,7 +25,14 @@ def _serve() -> int:
         [CONF.host],
         rpcapi.VERSION,
     )
-    return service.serve(daemon.start, daemon.stop)
+
+    def start() -> None:
+        # Waits for the database, as its options say, before anybody calls.
+        with db_engine.get_engine().connect():
+            pass
+        daemon.start()
+
+    return service.serve(start, daemon.stop)
 
 
 def main() -> int:

@@ -4,13 +4,11 @@ import sys
 from typing import Any
 
 from oslo_config import cfg
-from oslo_db import exception as db_exception
 from oslo_log import log as logging
 
 from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg.clients import nova
-from cyborg.common import exception
 from cyborg.common import service
 from cyborg.db import data_migrations
 from cyborg.db import migration
@@ -132,14 +130,11 @@ def main(argv: list[str] | None = None) -> int:
     service.prepare(argv)
     try:
         return int(CONF.command.run())
-    except exception.CyborgException as error:
-        reason = error.faultstring
-    except db_exception.DBError as error:
-        LOG.debug("Database error", exc_info=True)
-        reason = (
-            "The database does not answer, or refuses: "
-            f"{str(error).splitlines()[0]}"
-        )
+    except Exception as error:
+        reason = service.complaint(error)
+        if reason is None:
+            raise
+        LOG.debug("Failed", exc_info=True)
     print(reason, file=sys.stderr)
     # The code of failures; for the others 1 means that, and 2 a usage error.
     return 2 if CONF.command.run is online_data_migrations else 1

@@ -4,13 +4,11 @@ import sys
 from typing import Any
 
 from oslo_config import cfg
-from oslo_db import exception as db_exception
 from oslo_log import log as logging
 
 from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg import manage
-from cyborg.common import exception
 from cyborg.common import service
 from cyborg.common import states
 from cyborg.manage import arq
@@ -207,18 +205,13 @@ def main(argv: list[str] | None = None) -> int:
             return manage.ERROR
         context = cyborg_context.get_admin_context()
         return int(run(context, CONF.command))
-    except exception.CyborgException as error:
-        reason = error.faultstring
-    except db_exception.DBError as error:
-        LOG.debug("Database error", exc_info=True)
-        reason = (
-            "The database does not answer, or refuses: "
-            f"{str(error).splitlines()[0]}"
-        )
-    except Exception:
-        # 1, what Python ends with, says that something was found.
-        LOG.exception("Unexpected error")
-        return manage.ERROR
+    except Exception as error:
+        reason = service.complaint(error)
+        if reason is None:
+            # 1, what Python ends with, says that something was found.
+            LOG.exception("Unexpected error")
+            return manage.ERROR
+        LOG.debug("Failed", exc_info=True)
     print(reason, file=sys.stderr)
     return manage.ERROR
 

@@ -28,7 +28,7 @@ from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg.clients import placement
 from cyborg.common import exception
-from cyborg.common import rpc
+from cyborg.common import service
 from cyborg.common import states
 from cyborg.db import engine as db_engine
 from cyborg.db import migration
@@ -465,15 +465,12 @@ def _topology() -> int:
             options.json,
             options.html,
         )
-    except exception.CyborgException as error:
-        reason = error.faultstring
-    except (db_exception.DBError, sa.exc.SQLAlchemyError) as error:
-        reason = (
-            "The database does not answer, or is not at the newest revision: "
-            f"{str(error).splitlines()[0]}"
-        )
     except OSError as error:
-        reason = str(error)
+        reason: str | None = str(error)
+    except Exception as error:
+        reason = service.complaint(error)
+        if reason is None:
+            raise
     print(reason, file=sys.stderr)
     return Code.FAILURE
 
@@ -505,10 +502,17 @@ def main(argv: list[str] | None = None) -> int:
 
     The checks end with 0 all well, 1 warnings, 2 failures, 255 a crash.
     """
-    logging.register_options(CONF)
-    rpc.set_defaults()
     CONF.register_cli_opt(COMMAND)
-    CONF(args=sys.argv[1:] if argv is None else argv, project="cyborg")
+    logging.register_options(CONF)
+    # Standard output is for answers.
+    CONF.set_default("use_stderr", True)
+    try:
+        service.prepare(argv)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            return Code.FAILURE
+        raise
     # As its own main() does, which knows no other command.
     upgradecheck.CONF = CONF
     return int(upgradecheck.run(CONF))

@@ -65,14 +65,26 @@ def set_defaults() -> None:
 
 
 def get_transport() -> Any:
-    """Return the process's transport, connected on first use."""
+    """Return the process's transport, connected on first use.
+
+    :raises ConfigInvalid: ``transport_url`` cannot be used
+    """
     global _transport
     with _lock:
         if _transport is None:
-            # Exceptions of this package cross the wire as what they are.
-            _transport = messaging.get_rpc_transport(
-                CONF, allowed_remote_exmods=["cyborg.common.exception"]
-            )
+            try:
+                # Exceptions of this package cross the wire as what they are.
+                _transport = messaging.get_rpc_transport(
+                    CONF, allowed_remote_exmods=["cyborg.common.exception"]
+                )
+            except (
+                messaging.InvalidTransportURL,
+                messaging.DriverLoadFailure,
+                ValueError,
+            ) as error:
+                raise exception.ConfigInvalid(
+                    option="[DEFAULT] transport_url", reason=str(error)
+                ) from error
         return _transport
 
 

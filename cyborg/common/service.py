@@ -6,6 +6,7 @@ systemd starts it again if it dies.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from importlib import metadata
 import logging as std_logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 from typing import Protocol
 
 from oslo_config import cfg
+from oslo_db import exception as db_exception
 from oslo_log import log as logging
 import oslo_messaging as messaging
 from oslo_reports import guru_meditation_report as guru
@@ -84,10 +86,60 @@ def prepare(
             project="cyborg",
             default_config_files=config_files,
         )
+        _read_options(CONF)
     except cfg.Error as error:
         sys.exit(f"Configuration: {error}")
     logging.setup(CONF, "cyborg")
     register_all()
+
+
+def _read_options(options: Mapping[str, Any]) -> None:
+    """Read every option once.
+
+    oslo.config looks at a value only when it is asked for, which may be in
+    the middle of something.
+    """
+    for name in options:
+        value = options[name]
+        if isinstance(value, cfg.ConfigOpts.GroupAttr):
+            _read_options(value)
+
+
+def complaint(error: Exception) -> str | None:
+    """Return what an operator has to mend, in one line; None if nothing."""
+    if isinstance(error, exception.CyborgException):
+        return error.faultstring
+    if isinstance(error, db_exception.DBNonExistentTable):
+        return (
+            "The database has no tables, or those of an earlier release; run "
+            "'cyborg-dbsync upgrade'."
+        )
+    if isinstance(error, db_exception.DBError):
+        return (
+            "The database does not answer, or refuses; see [database] "
+            f"connection: {str(error).splitlines()[0]}"
+        )
+    return None
+
+
+def attempt(step: Callable[[], Any]) -> str | None:
+    """Do it; return why that cannot be, if an operator can mend it."""
+    try:
+        step()
+    except Exception as error:
+        problem = complaint(error)
+        if problem is None:
+            raise
+        LOG.debug("Failed", exc_info=True)
+        return problem
+    return None
+
+
+def grace() -> float:
+    """Return the seconds a daemon has from the signal to its end."""
+    # Registered where the configuration was read for a daemon.
+    timeout = getattr(CONF, "graceful_shutdown_timeout", 0)
+    return float(timeout or threading.TIMEOUT_MAX)
 
 
 def _program() -> str:
@@ -130,13 +182,24 @@ class Service:
         LOG.info("Listening on topic %s as %s", self._topic, name)
 
     def stop(self) -> None:
-        # No new calls, then the running ones, then background work.
-        for server in self._servers.values():
-            server.stop()
-        for server in self._servers.values():
-            server.wait()
+        """Take no new calls, end the running ones, then background work.
+
+        A call that takes long must not keep the manager from leaving its
+        work to others before the time is up.
+        """
+        drained = threading.Thread(target=self._drain, daemon=True)
+        drained.start()
+        drained.join(grace() / 2)
         self._manager.stop()
+        drained.join()
         self._servers.clear()
+
+    def _drain(self) -> None:
+        servers = list(self._servers.values())
+        for server in servers:
+            server.stop()
+        for server in servers:
+            server.wait()
 
 
 def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
@@ -168,13 +231,12 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
     guru.TextGuruMeditation.setup_autorun(
         Version(), service_name=f"{_program()}-{os.getpid()}", conf=CONF
     )
-    try:
-        start()
-    except exception.ConfigInvalid as error:
-        LOG.error("%s", error.faultstring)
+    problem = attempt(start)
+    if problem is not None:
+        LOG.error("%s", problem)
         if CONF.log_file or CONF.log_dir:
             # Where whoever started it looks first.
-            sys.stderr.write(f"{error.faultstring}\n")
+            sys.stderr.write(f"{problem}\n")
         stop()
         return 1
     while not ended.is_set():
@@ -182,14 +244,10 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
         woken.clear()
         if reload_wanted.is_set():
             reload_wanted.clear()
-            LOG.info("Reloading options that may change at run time")
-            CONF.mutate_config_files()
+            _reload()
     LOG.info("Stopping")
     # A second signal, or work that does not end, must not hold the process.
-    timer = threading.Timer(
-        CONF.graceful_shutdown_timeout or threading.TIMEOUT_MAX,
-        lambda: os._exit(1),
-    )
+    timer = threading.Timer(grace(), lambda: os._exit(1))
     timer.daemon = True
     timer.start()
     stop()
@@ -197,3 +255,20 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
     timer.cancel()
     std_logging.shutdown()
     return 0
+
+
+def _reload() -> None:
+    LOG.info("Reloading options that may change at run time")
+    # oslo.config takes new values without a look at them, and cannot go back.
+    before = CONF._mutable_ns
+    problem = None
+    try:
+        CONF.mutate_config_files()
+        _read_options(CONF)
+    except (cfg.Error, ValueError) as error:
+        problem = str(error)
+        CONF._mutable_ns = before
+        # Makes it forget what it has read; there is no override.
+        CONF.clear_override("state_path")
+    if problem is not None:
+        LOG.error("Options stay as they are: %s", problem)

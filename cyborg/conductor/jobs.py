@@ -19,6 +19,7 @@ from oslo_utils import uuidutils
 from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import constants
 from cyborg.common import faults
+from cyborg.common import service
 from cyborg.conductor import host_work
 from cyborg.conductor import worker
 from cyborg.context import get_admin_context
@@ -34,7 +35,7 @@ _POLL = 5.0
 _LONGEST_PAUSE = 60
 # Most binds that are given up at once while all threads are at work.
 _MOST_LATE = 100
-# Seconds that stop() waits for work that is going on.
+# Seconds that stop() waits for work that is going on, if it has them.
 _PATIENCE = 10.0
 
 
@@ -91,7 +92,7 @@ class JobRunner:
         self._poller.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + min(_PATIENCE, service.grace() / 4)
         while self._running and time.monotonic() < end:
             time.sleep(0.1)
         self._renewer.stop()

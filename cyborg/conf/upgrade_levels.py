@@ -10,8 +10,10 @@ Highest RPC version to speak to %ss while they are being upgraded: ``1.0`` or
 """
 
 OPTS: list[cfg.Opt] = [
-    cfg.StrOpt("conductor", default="auto", help=_HELP % "conductor"),
-    cfg.StrOpt("agent", default="auto", help=_HELP % "agent"),
+    cfg.StrOpt(
+        peer, default="auto", regex=r"^(auto|1\.\d+)$", help=_HELP % peer
+    )
+    for peer in ("conductor", "agent")
 ]
 
 

@@ -141,6 +141,12 @@ def configure(**overrides: Any) -> None:
                 option="[database] connection",
                 reason="for MariaDB, too, it begins with mysql+pymysql://",
             )
+        try:
+            sa.make_url(url).get_dialect().import_dbapi()
+        except (sa.exc.ArgumentError, ImportError) as error:
+            raise exception.ConfigInvalid(
+                option="[database] connection", reason=str(error)
+            ) from error
         _started = True
         _manager.configure(
             sqlite_fk=True,

@@ -35,7 +35,7 @@ def _run(
     [
         (["arq", "list", "--state", "Lost"], "invalid choice"),
         (["placement"], "required"),
-        (["arq", "audit"], "The database does not answer"),
+        (["arq", "audit"], "run 'cyborg-dbsync upgrade'"),
         (["handle", "audit"], "The database has no table"),
         (["profile", "repair"], "The database has no table"),
     ],

@@ -19,6 +19,51 @@ service.prepare()
 sys.exit(service.serve(lambda: print("ready", flush=True), lambda: None))
 """
 
+# One that says what an option is when it ends.
+TELLING = """
+import sys
+from cyborg.common import service
+from cyborg.conf import CONF
+service.prepare()
+sys.exit(service.serve(
+    lambda: print("ready", flush=True),
+    lambda: print(
+        CONF.conductor.service_down_time,
+        CONF.conductor.removal_grace,
+        flush=True,
+    ),
+))
+"""
+
+# One whose call never ends, and that has work of its own to leave to others.
+HANGING = """
+import sys, threading
+import oslo_messaging as messaging
+from cyborg.common import rpc, service
+from cyborg.context import get_admin_context
+from cyborg.objects import base
+
+class Manager:
+    target = messaging.Target(version="1.0")
+
+    def init_host(self):
+        target = messaging.Target(topic="t", server="here", version="1.0")
+        rpc.get_client(target, base.CyborgObjectSerializer(), None).cast(
+            get_admin_context(), "hang"
+        )
+
+    def hang(self, context):
+        print("ready", flush=True)
+        threading.Event().wait()
+
+    def stop(self):
+        print("left to others", flush=True)
+
+service.prepare()
+daemon = service.Service(Manager(), "t", ["here"], "1.0")
+sys.exit(service.serve(daemon.start, daemon.stop))
+"""
+
 # A process that calls itself.
 CALLER = """
 import oslo_messaging as messaging
@@ -97,6 +142,59 @@ log_dir = {reports}
     for part in ("OpenStack Cyborg", "Threads", "service_down_time"):
         assert part in text
     assert "hush" not in text
+
+
+def test_sighup_with_a_file_that_is_not_valid(tmp_path: pathlib.Path) -> None:
+    log = tmp_path / "log"
+    options = f"[DEFAULT]\nlog_file = {log}\n[conductor]\n"
+    daemon = _start(tmp_path, TELLING, f"{options}service_down_time = 7\n")
+    try:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == "ready\n"
+        config = tmp_path / "cyborg.conf"
+        wrong = f"{options}service_down_time = soon\nremoval_grace = 9\n"
+        for text, says in (
+            (wrong, "stay as they are"),
+            ("no section\n", "stay as they are"),
+            (f"{options}service_down_time = 8\n", "from [7] to [8]"),
+            (wrong, "stay as they are"),
+        ):
+            config.write_text(text)
+            before = log.read_text().count(says)
+            daemon.send_signal(signal.SIGHUP)
+            process.wait_until(
+                lambda says=says, before=before: (
+                    log.read_text().count(says) > before
+                ),
+                says,
+            )
+            assert daemon.poll() is None
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0
+        assert daemon.stdout.readline() == "8 600\n"
+    finally:
+        daemon.kill()
+        daemon.communicate()
+
+
+def test_a_call_that_hangs_holds_up_nothing_else(
+    tmp_path: pathlib.Path,
+) -> None:
+    daemon = _start(
+        tmp_path,
+        HANGING,
+        "[DEFAULT]\ntransport_url = fake://\ngraceful_shutdown_timeout = 2\n",
+    )
+    try:
+        assert daemon.stdout is not None
+        lines = iter(daemon.stdout)
+        assert "ready\n" in lines
+        daemon.send_signal(signal.SIGTERM)
+        assert "left to others\n" in lines
+        assert daemon.wait(60) == 1
+    finally:
+        daemon.kill()
+        daemon.communicate()
 
 
 def test_calls_are_measured(

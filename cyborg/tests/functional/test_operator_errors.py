@@ -1,0 +1,182 @@
+"""What is wrong with an installation is said in one line, by every command."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from cyborg.tests.fixtures import process
+
+MAIN = "import sys; from cyborg.cmd import {0}; sys.exit({0}.main())"
+
+# What a test changes of a configuration that works.
+SOUND = {
+    "transport_url": ("DEFAULT", "fake://"),
+    "connection": ("database", "sqlite:///{directory}/cyborg.sqlite"),
+    "max_retries": ("database", "0"),
+    "port": ("api", "0"),
+    "api_workers": ("api", "1"),
+}
+AWAY = "mysql+pymysql://root@127.0.0.1:1/cyborg"
+
+
+def _run(
+    directory: pathlib.Path,
+    command: str,
+    *arguments: str,
+    **changes: tuple[str, str],
+) -> subprocess.CompletedProcess[str]:
+    config = directory / "cyborg.conf"
+    config.write_text(
+        f"[DEFAULT]\nstate_path = {directory}\n"
+        + "".join(
+            f"[{group}]\n{name} = {value.format(directory=directory)}\n"
+            for name, (group, value) in (SOUND | changes).items()
+        )
+    )
+    return subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", "-c", MAIN.format(command)),
+            *("--config-file", str(config), *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        env=process.environment(),
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "group", "value", "says"),
+    [
+        (
+            "conductor",
+            "connection",
+            "database",
+            AWAY,
+            "The database does not answer, or refuses; see [database] "
+            "connection: ",
+        ),
+        (
+            "conductor",
+            "connection",
+            "database",
+            "nosuch://root@127.0.0.1/cyborg",
+            "[database] connection is not valid: ",
+        ),
+        (
+            "conductor",
+            "state_path",
+            "DEFAULT",
+            "{directory}",
+            "run 'cyborg-dbsync upgrade'",
+        ),
+        *(
+            (
+                command,
+                "transport_url",
+                "DEFAULT",
+                "rabbit://a:b@127.0.0.1:nonsense/",
+                "[DEFAULT] transport_url is not valid: ",
+            )
+            for command in ("conductor", "agent", "api")
+        ),
+        (
+            "conductor",
+            "transport_url",
+            "DEFAULT",
+            "nosuch://127.0.0.1/",
+            "[DEFAULT] transport_url is not valid: ",
+        ),
+        (
+            "conductor",
+            "job_lease",
+            "conductor",
+            "soon",
+            "Configuration: Value for option job_lease",
+        ),
+        (
+            "agent",
+            "conductor",
+            "upgrade_levels",
+            "train",
+            "Configuration: Value for option conductor",
+        ),
+        (
+            "api",
+            "connection",
+            "database",
+            "nosuch://root@127.0.0.1/cyborg",
+            "[database] connection is not valid: ",
+        ),
+    ],
+)
+def test_daemons(
+    tmp_path: pathlib.Path,
+    command: str,
+    name: str,
+    group: str,
+    value: str,
+    says: str,
+) -> None:
+    done = _run(tmp_path, command, **{name: (group, value)})
+    assert done.returncode == 1
+    # Where logs go if nobody says where.
+    output = done.stdout + done.stderr
+    assert output.count(says) == 1, output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "status"),
+    [
+        ("dbsync", ["online_data_migrations"], 2),
+        ("manage", ["host", "list"], 2),
+        ("status", ["topology"], 2),
+    ],
+)
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (AWAY, "The database does not answer, or refuses; see [database]"),
+        ("nosuch://a/b", "[database] connection is not valid: "),
+    ],
+)
+def test_tools(
+    tmp_path: pathlib.Path,
+    command: str,
+    arguments: list[str],
+    status: int,
+    value: str,
+    says: str,
+) -> None:
+    done = _run(tmp_path, command, *arguments, connection=("database", value))
+    assert done.returncode == status
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "status"),
+    [("dbsync", ["version"], 1), ("status", ["upgrade", "check"], 2)],
+)
+def test_option_that_is_no_number(
+    tmp_path: pathlib.Path, command: str, arguments: list[str], status: int
+) -> None:
+    done = _run(
+        tmp_path, command, *arguments, bind_timeout=("DEFAULT", "long")
+    )
+    assert done.returncode == status
+    assert "Configuration: Value for option bind_timeout" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    done = _run(tmp_path, "status", "--config-file", "nosuch", "topology")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Configuration: Failed to find some config")
+    assert len(done.stderr.splitlines()) == 1
