@@ -4,12 +4,14 @@ Each service has a group of keystoneauth options. A group without
 ``auth_type`` uses the credentials of ``[keystone_authtoken]``.
 """
 
+import dataclasses
 import os
 import threading
 from typing import Any
 
 from keystoneauth1 import adapter as ks_adapter
 from keystoneauth1 import exceptions as ks_exceptions
+from keystoneauth1 import identity as ks_identity
 from keystoneauth1 import loading
 from oslo_config import cfg
 
@@ -113,6 +115,32 @@ def _session_options(group: str, credentials: str) -> dict[str, Any]:
         options["cacert"] = CONF[AUTHTOKEN].cafile
         options["insecure"] = CONF[AUTHTOKEN].insecure
     return options
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """Whom a service is called as."""
+
+    name: str
+    project: str
+    roles: frozenset[str]
+
+
+def user(group: str) -> User | None:
+    """Ask Keystone whom a service is called as; None if it is not asked.
+
+    :raises ConfigInvalid: the options do not say how to reach it
+    :raises keystoneauth1.exceptions.ClientException: Keystone gives no token
+    """
+    connection = adapter(group)
+    if not isinstance(connection.auth, ks_identity.BaseIdentityPlugin):
+        return None
+    access = connection.auth.get_access(connection.session)
+    return User(
+        name=access.username or "",
+        project=access.project_name or "",
+        roles=frozenset(access.role_names or ()),
+    )
 
 
 def headers(request_id: str | None) -> dict[str, str]:

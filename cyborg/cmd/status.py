@@ -7,13 +7,18 @@ this one. ``cyborg-status topology`` shows what there is.
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 import contextlib
 import datetime
 import functools
+from importlib import metadata
+import logging as std_logging
+import pathlib
 import socket
 import sys
 from typing import Any
 
+from keystoneauth1 import exceptions as ks_exceptions
 from oslo_config import cfg
 from oslo_db import exception as db_exception
 from oslo_log import log as logging
@@ -26,8 +31,10 @@ import sqlalchemy as sa
 
 from cyborg import conf
 from cyborg import context as cyborg_context
+from cyborg.clients import auth
 from cyborg.clients import placement
 from cyborg.common import exception
+from cyborg.common import rpc
 from cyborg.common import service
 from cyborg.common import states
 from cyborg.db import engine as db_engine
@@ -51,6 +58,18 @@ OLDEST_ENGINES = {
 # The release before this one speaks it.
 OLDEST_AGENT = (1, 0)
 CURRENT_AGENT = (1, 1)
+
+# What fails where Cyborg's user is no administrator.
+_ADMIN = "admin"
+_WITHOUT_ADMIN = {
+    "placement": "releases of Placement before 2023.2 refuse it",
+    "nova": "Nova does not tell it whose a server is, and older releases "
+    "refuse its events",
+    "glance": "it can load none but public images",
+}
+
+# Whose options Cyborg's configuration files hold.
+_NAMESPACES = ("cyborg", "keystonemiddleware.", "oslo.", "osprofiler")
 
 # How many names a line shows, and how many hosts are looked up in Placement.
 _SHOWN = 10
@@ -241,6 +260,18 @@ class Checks(upgradecheck.UpgradeCommands):
             "frees their devices.",
         )
 
+    @_on_database
+    def leftovers(self, connection: sa.Connection) -> Result:
+        """Is there anything that nobody looks after?"""
+        details = [
+            f"{len(found)} {what}: {_shown(found)}. {advice}"
+            for what, advice, query in leftover_rows(connection)
+            if (found := connection.execute(query).scalars().all())
+        ]
+        if details:
+            return Result(Code.WARNING, " ".join(details))
+        return Result(Code.SUCCESS)
+
     def placement_api(self) -> Result:
         """Does Placement answer, and is it new enough?"""
         try:
@@ -263,6 +294,45 @@ class Checks(upgradecheck.UpgradeCommands):
                 "first.",
             )
         return Result(Code.SUCCESS, f"Microversions up to {highest}")
+
+    def service_user(self) -> Result:
+        """May Cyborg's user do what it is needed for?"""
+        failures, warnings, users = [], [], []
+        for group in auth.TIMEOUTS:
+            try:
+                user = auth.user(group)
+            except exception.ConfigInvalid as error:
+                failures.append(error.faultstring)
+                continue
+            except ks_exceptions.ClientException as error:
+                failures.append(
+                    f"Keystone gives the user of [{group}] no token: "
+                    f"{auth.reason(error)}. See its options, or those of "
+                    "[keystone_authtoken] where it has none."
+                )
+                continue
+            if user is None:
+                continue
+            name = f"{user.name} in project {user.project}"
+            users.append(name)
+            if _ADMIN not in user.roles:
+                warnings.append(
+                    f"User {name}, which calls {group}, has not the role "
+                    f"admin but {_shown(sorted(user.roles)) or 'none'}; "
+                    f"{_WITHOUT_ADMIN[group]}. Run: openstack role add "
+                    f"--project {user.project} --user {user.name} admin"
+                )
+        details = " ".join(dict.fromkeys(failures + warnings))
+        if failures:
+            return Result(Code.FAILURE, details)
+        if warnings:
+            return Result(Code.WARNING, details)
+        return Result(
+            Code.SUCCESS,
+            f"Users: {_shown(dict.fromkeys(users))}"
+            if users
+            else "No Keystone is asked.",
+        )
 
     def service_tokens(self) -> Result:
         """Can only services bind and unbind?"""
@@ -332,7 +402,7 @@ class Checks(upgradecheck.UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def message_bus(self) -> Result:
-        """Does the message bus answer?"""
+        """Does the message bus answer, and let us in?"""
         try:
             url = messaging.TransportURL.parse(CONF)
         except (messaging.InvalidTransportURL, ValueError) as error:
@@ -360,12 +430,66 @@ class Checks(upgradecheck.UpgradeCommands):
             except OSError as error:
                 silent.append(f"{address[0]}:{address[1]} ({error})")
         if not silent:
-            return Result(Code.SUCCESS)
+            refusal = _bus_refusal()
+            if refusal is None:
+                return Result(Code.SUCCESS)
+            return Result(
+                Code.FAILURE,
+                f"The message bus answers and refuses: {refusal}. See user, "
+                "password and virtual host in [DEFAULT] transport_url, and "
+                "[oslo_messaging_rabbit].",
+            )
         return Result(
             Code.FAILURE if len(silent) == len(url.hosts) else Code.WARNING,
             "Hosts of [DEFAULT] transport_url that do not answer: "
             f"{_shown(silent)}.",
         )
+
+    @_on_database
+    def version_pins(self, connection: sa.Connection) -> Result:
+        """Is anything held to an RPC version without need?"""
+        pins = {
+            peer: level
+            for peer in ("conductor", "agent")
+            if (level := rpc.pinned(peer)) is not None
+        }
+        if not pins:
+            return Result(
+                Code.SUCCESS, "The peers say what they know: all are auto."
+            )
+        held = [f"{peer} = {level}" for peer, level in pins.items()]
+        unknown = [peer for peer in pins if _parts(pins[peer]) > CURRENT_AGENT]
+        if unknown:
+            return Result(
+                Code.FAILURE,
+                f"[upgrade_levels] {_shown(held)}: this release speaks RPC "
+                f"up to {_dotted(CURRENT_AGENT)}. Remove the pin.",
+            )
+        idle = [
+            peer
+            for peer, level in pins.items()
+            if (known := _lowest_version(connection, peer))
+            and known > _parts(level)
+        ]
+        if idle:
+            return Result(
+                Code.WARNING,
+                f"[upgrade_levels] {_shown(held)}, and all that run know "
+                f"more: {_shown(f'{peer}s' for peer in idle)}. What came "
+                "with later versions is not used; remove the pin and restart "
+                "conductors, APIs and agents.",
+            )
+        return Result(Code.SUCCESS, f"[upgrade_levels] {_shown(held)}")
+
+    def options(self) -> Result:
+        """Are options in use that have other names now, or go away?"""
+        try:
+            found = list(_old_options())
+        except (cfg.Error, OSError) as error:
+            return Result(Code.WARNING, f"Not checked: {error}")
+        if not found:
+            return Result(Code.SUCCESS)
+        return Result(Code.WARNING, "; ".join(found))
 
     @_on_database
     def host_names(self, connection: sa.Connection) -> Result:
@@ -415,12 +539,183 @@ class Checks(upgradecheck.UpgradeCommands):
         ("Duplicate Rows", duplicates),
         ("Accelerator Requests Without Project", arqs_without_project),
         ("Accelerator Requests Stuck In BindStarted", stuck_arqs),
+        ("Left-over Records", leftovers),
         ("Placement API", placement_api),
+        ("Service User", service_user),
         ("Service Tokens", service_tokens),
         ("Agents", agents),
         ("Messaging", message_bus),
+        ("RPC Version Pins", version_pins),
         ("Host Names", host_names),
+        ("Deprecated Options", options),
     )
+
+
+def leftover_rows(
+    connection: sa.Connection,
+) -> Iterator[tuple[str, str, sa.Select[Any]]]:
+    """Yield what may be left over, what to do, and a query for the names.
+
+    Tables are those of the release before.
+    """
+
+    def table(name: str, *columns: str) -> Any:
+        return sa.table(name, *(sa.column(column) for column in columns))
+
+    arqs = table(
+        "extended_accelerator_requests",
+        "id",
+        "uuid",
+        "state",
+        "attach_handle_id",
+    )
+    handles = table("attach_handles", "id", "uuid", "in_use")
+    devices = table("devices", "id", "uuid", "hostname")
+    paths = table("controlpath_ids", "id", "device_id", "cpid_info")
+    # The labels of the enumeration depend on the release.
+    state = sa.cast(arqs.c.state, sa.String(32))
+    worked_on: Any = sa.false()
+    if sa.inspect(connection).has_table("jobs"):
+        jobs = table("jobs", "attach_handle_id")
+        worked_on = sa.exists().where(jobs.c.attach_handle_id == handles.c.id)
+    yield (
+        "accelerator request(s) are half deleted",
+        "'cyborg-manage arq release' ends that.",
+        sa.select(arqs.c.uuid)
+        .where(
+            state.in_(
+                [states.ARQState.DELETING, states.ARQState.UNBIND_FAILED]
+            )
+        )
+        .order_by(arqs.c.id),
+    )
+    yield (
+        "accelerator request(s) are Bound to nothing",
+        "Their instances have no device: shelve and unshelve them, or delete "
+        "them.",
+        sa.select(arqs.c.uuid)
+        .where(
+            state == states.ARQState.BOUND.value,
+            arqs.c.attach_handle_id.is_(None),
+        )
+        .order_by(arqs.c.id),
+    )
+    yield (
+        "attach handle(s) are in use by nobody",
+        "The conductors of this release free them by themselves.",
+        sa.select(handles.c.uuid)
+        .where(
+            handles.c.in_use == sa.true(),
+            ~sa.exists().where(arqs.c.attach_handle_id == handles.c.id),
+            ~worked_on,
+        )
+        .order_by(handles.c.id),
+    )
+    yield (
+        "device(s) have no control path",
+        "They are half made; the next report of an agent of this release "
+        "removes them.",
+        sa.select(devices.c.uuid)
+        .where(~sa.exists().where(paths.c.device_id == devices.c.id))
+        .order_by(devices.c.id),
+    )
+    others, others_paths = devices.alias(), paths.alias()
+    yield (
+        "device(s) are stored twice",
+        "The one in use stays and the next report of an agent of this "
+        "release removes the other; if both are in use, two instances may "
+        "have one card: see 'cyborg-status topology'.",
+        sa.select(devices.c.uuid)
+        .join(paths, paths.c.device_id == devices.c.id)
+        .join(others_paths, others_paths.c.cpid_info == paths.c.cpid_info)
+        .join(others, others.c.id == others_paths.c.device_id)
+        .where(
+            others.c.hostname == devices.c.hostname,
+            others.c.id != devices.c.id,
+        )
+        .group_by(devices.c.id, devices.c.uuid)
+        .order_by(devices.c.id),
+    )
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return versionutils.convert_version_to_tuple(version)
+
+
+def _bus_refusal() -> str | None:
+    """Return why nothing can be sent, or None."""
+    try:
+        transport = messaging.get_rpc_transport(CONF)
+        try:
+            # Nobody listens to this topic.
+            messaging.get_rpc_client(
+                transport, messaging.Target(topic="cyborg-status"), retry=0
+            ).cast({}, "hello")
+        finally:
+            transport.cleanup()
+    except Exception as error:
+        # Drivers let through whatever their libraries raise.
+        return auth.reason(error).rstrip(".")
+    return None
+
+
+def _lowest_version(
+    connection: sa.Connection, peer: str
+) -> tuple[int, ...] | None:
+    """Return the RPC version that every known peer speaks."""
+    table = f"{'host' if peer == 'agent' else peer}s"
+    if not sa.inspect(connection).has_table(table):
+        return None
+    known: Any = sa.table(table, sa.column("rpc_version"))
+    versions = connection.execute(sa.select(known.c.rpc_version)).scalars()
+    return min((_parts(text or "1.0") for text in versions), default=None)
+
+
+def _config_files() -> list[str]:
+    """Return the files that were read, in their order."""
+    files = [str(name) for name in CONF.config_file or ()]
+    for directory in CONF.config_dir or ():
+        files += sorted(map(str, pathlib.Path(directory).glob("*.conf")))
+    return files
+
+
+def _old_options() -> Iterator[str]:
+    """Yield what to change in the configuration files."""
+    # (group, name): what to do about it
+    advice: dict[tuple[str, str], str] = {}
+    current: set[tuple[str, str]] = set()
+    for entry in metadata.entry_points(group="oslo.config.opts"):
+        if not entry.name.startswith(_NAMESPACES):
+            continue
+        for listed, options in entry.load()():
+            group = str(listed or "DEFAULT")
+            for option in options:
+                current.add((group, option.dest))
+                new = f"[{group}] {option.dest}"
+                if option.deprecated_for_removal:
+                    advice[group, option.dest] = _going(option)
+                for old in option.deprecated_opts:
+                    name = (old.name or option.dest).replace("-", "_")
+                    advice[old.group or group, name] = (
+                        _going(option)
+                        if option.deprecated_for_removal
+                        else f"is {new} now"
+                    )
+    for path in _config_files():
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(path, sections).parse()
+        for group, values in sections.items():
+            for name in values:
+                key = (group, name.replace("-", "_"))
+                if key in advice and (
+                    key not in current or "goes" in advice[key]
+                ):
+                    yield f"[{group}] {name} in {path} {advice[key]}"
+
+
+def _going(option: Any) -> str:
+    reason = " ".join((option.deprecated_reason or "").split())
+    return f"goes away. {reason}".rstrip(". ")
 
 
 def _engine_version(connection: sa.Connection) -> tuple[int, ...]:
@@ -506,6 +801,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.register_options(CONF)
     # Standard output is for answers.
     CONF.set_default("use_stderr", True)
+    std_logging.getLogger("alembic").setLevel(std_logging.WARNING)
     try:
         service.prepare(argv)
     except SystemExit as error:

@@ -20,6 +20,7 @@ from cyborg.cmd import status
 from cyborg.db import migration
 from cyborg.db import models
 from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import keystone as keystone_fixture
 from cyborg.tests.fixtures import placement as placement_fixture
 from cyborg.tests.fixtures import records
 from cyborg.tests.fixtures import upstream
@@ -73,6 +74,7 @@ def add(engine: sa.Engine, model: Any, **values: Any) -> None:
 def test_an_earlier_database_in_a_healthy_cloud(
     peer: placement_fixture.Placement,
     database_url: str,
+    transport_url: str,
     tmp_path: pathlib.Path,
 ) -> None:
     with database.configured(database_url) as engine:
@@ -81,10 +83,12 @@ def test_an_earlier_database_in_a_healthy_cloud(
         kind = engine.dialect.name
     config = tmp_path / "cyborg.conf"
     config.write_text(
-        "[DEFAULT]\ntransport_url = rabbit://guest:guest@127.0.0.1:5672/\n"
+        f"[DEFAULT]\ntransport_url = {transport_url}\n"
         f"[database]\nconnection = {database_url}\n"
         "[placement]\nauth_type = admin_token\ntoken = admin\n"
         f"endpoint = {peer.url}\n"
+        "[nova]\nauth_type = none\nendpoint = http://127.0.0.1:1\n"
+        "[glance]\nauth_type = none\nendpoint = http://127.0.0.1:1\n"
     )
     done = subprocess.run(
         [
@@ -107,11 +111,15 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Duplicate Rows": SUCCESS,
         "Accelerator Requests Without Project": WARNING,
         "Accelerator Requests Stuck In BindStarted": WARNING,
+        "Left-over Records": WARNING,
         "Placement API": SUCCESS,
+        "Service User": SUCCESS,
         "Service Tokens": SUCCESS,
         "Agents": SUCCESS,
         "Messaging": SUCCESS,
+        "RPC Version Pins": SUCCESS,
         "Host Names": WARNING,
+        "Deprecated Options": SUCCESS,
     }
     assert "'cyborg-dbsync upgrade' brings it to" in str(
         found["Database Schema Revision"]
@@ -123,6 +131,11 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "e0000000-0000-4000-8000-000000000007 (instance "
         "10000000-0000-4000-8000-000000000004)"
         in found["Accelerator Requests Stuck In BindStarted"][1]
+    )
+    assert (
+        "1 attach handle(s) are in use by nobody: "
+        "ab000000-0000-4000-8000-000000000007."
+        in found["Left-over Records"][1]
     )
     # Deployables have the short name in front, which the agent listens to.
     assert (
@@ -226,6 +239,208 @@ class TestARQs:
         assert checks.stuck_arqs().code == WARNING
         add(db, models.Job, uuid=records.uuid(2), arq_id=7, **values)
         assert checks.stuck_arqs().code == SUCCESS
+
+
+class TestLeftovers:
+    def test_what_an_earlier_release_left(
+        self, db: sa.Engine, checks: status.Checks
+    ) -> None:
+        upstream.load_schema(db, "created")
+        upstream.load(db, "data")
+        with db.begin() as connection:
+            for statement in (
+                "UPDATE extended_accelerator_requests SET state = 'Deleting' "
+                "WHERE id = 6",
+                "UPDATE extended_accelerator_requests SET attach_handle_id = "
+                "NULL WHERE id = 1",
+                # The card of device 1 once more, and half a card.
+                "INSERT INTO devices (id, uuid, type, vendor, model, "
+                "hostname, status) SELECT id + 20, 'twice', type, vendor, "
+                "model, hostname, status FROM devices WHERE id = 1",
+                "INSERT INTO controlpath_ids (id, uuid, device_id, "
+                "cpid_type, cpid_info) SELECT 21, 'twice', 21, cpid_type, "
+                "cpid_info FROM controlpath_ids WHERE id = 1",
+                "INSERT INTO devices (id, uuid, type, vendor, model, "
+                "hostname, status) SELECT id + 30, 'half', type, vendor, "
+                "model, hostname, status FROM devices WHERE id = 1",
+            ):
+                connection.exec_driver_sql(statement)
+        for upgraded in (False, True):
+            if upgraded:
+                migration.upgrade()
+            result = checks.leftovers()
+            assert result.code == WARNING
+            details = str(result.details)
+            for text in (
+                "1 accelerator request(s) are half deleted: "
+                "e0000000-0000-4000-8000-000000000006. 'cyborg-manage",
+                "1 accelerator request(s) are Bound to nothing: "
+                "e0000000-0000-4000-8000-000000000001. Their instances",
+                "2 attach handle(s) are in use by nobody: "
+                "ab000000-0000-4000-8000-000000000001, "
+                "ab000000-0000-4000-8000-000000000007. The conductors",
+                "1 device(s) have no control path: half. They are",
+                "2 device(s) are stored twice: "
+                "d0000000-0000-4000-8000-000000000001, twice. The one",
+            ):
+                assert text in details
+        migration.stamp("head")
+
+    def test_a_handle_that_is_being_cleaned_is_not(
+        self, db: sa.Engine, checks: status.Checks
+    ) -> None:
+        migration.create_schema()
+        with db.begin() as connection:
+            device = records.device(connection, 1, hostname="cn1")
+            deployable = records.deployable(
+                connection, 1, device, name="cn1_a"
+            )
+            path = records.insert(
+                connection,
+                models.ControlPathID,
+                uuid=records.uuid(1),
+                device_id=device,
+                cpid_type="PCI",
+                cpid_info="{}",
+            )
+            handle = records.insert(
+                connection,
+                models.AttachHandle,
+                uuid=records.uuid(1),
+                deployable_id=deployable,
+                cpid_id=path,
+                in_use=True,
+                attach_type="PCI",
+                attach_info="{}",
+            )
+        assert checks.leftovers().code == WARNING
+        add(
+            db,
+            models.Job,
+            uuid=records.uuid(1),
+            kind="cleanup",
+            attach_handle_id=handle,
+            payload="{}",
+            step="x",
+            attempt=0,
+        )
+        assert checks.leftovers().code == SUCCESS
+
+
+class TestServiceUser:
+    @pytest.mark.parametrize(
+        ("roles", "password", "code", "says"),
+        [
+            (
+                ("admin", "service"),
+                keystone_fixture.PASSWORD,
+                SUCCESS,
+                "checked-admin-service in project service",
+            ),
+            (
+                ("service",),
+                keystone_fixture.PASSWORD,
+                WARNING,
+                "has not the role admin but service; Nova does not tell it",
+            ),
+            (
+                ("admin",),
+                "wrong",
+                FAILURE,
+                "Keystone gives the user of [nova] no token: ",
+            ),
+        ],
+    )
+    def test_roles(
+        self,
+        keystone: keystone_fixture.Keystone,
+        configure: Configure,
+        roles: tuple[str, ...],
+        password: str,
+        code: upgradecheck.Code,
+        says: str,
+    ) -> None:
+        name = "checked" + "".join(f"-{role}" for role in roles)
+        keystone.ensure_user(name, "service", *roles)
+        credentials = keystone.credentials(name, "service") | {
+            "password": password
+        }
+        checks = configure(
+            "[keystone_authtoken]\n"
+            + "".join(f"{key} = {text}\n" for key, text in credentials.items())
+        )
+        result = checks.service_user()
+        assert result.code == code
+        assert says in str(result.details)
+
+    def test_none_for_nova(self, configure: Configure) -> None:
+        token = "auth_type = admin_token\ntoken = a\nendpoint = http://a\n"
+        result = configure(
+            f"[placement]\n{token}[glance]\n{token}"
+        ).service_user()
+        assert result.code == FAILURE
+        assert str(result.details).startswith("[nova] auth_type is not valid")
+
+
+class TestVersionPins:
+    @pytest.mark.parametrize(
+        ("text", "version", "code", "says"),
+        [
+            ("", "1.0", SUCCESS, "all are auto"),
+            ("agent = 1.0", "1.0", SUCCESS, "agent = 1.0"),
+            ("agent = 1.0", "1.1", WARNING, "know more: agents."),
+            ("conductor = 1.9", "1.1", FAILURE, "up to 1.1. Remove"),
+        ],
+    )
+    def test_pins(
+        self,
+        sqlite_db: sa.Engine,
+        configure: Configure,
+        text: str,
+        version: str,
+        code: upgradecheck.Code,
+        says: str,
+    ) -> None:
+        migration.create_schema()
+        add(
+            sqlite_db,
+            models.Host,
+            uuid=records.uuid(1),
+            hostname="cn1",
+            rpc_version=version,
+        )
+        result = configure(f"[upgrade_levels]\n{text}\n").version_pins()
+        assert result.code == code
+        assert says in str(result.details)
+
+
+class TestOptions:
+    def test_old_names_and_what_goes(
+        self, configure: Configure, tmp_path: pathlib.Path
+    ) -> None:
+        path = tmp_path / "cyborg.conf"
+        result = configure(
+            "[agent]\npmem_namespaces = 6GB:ns0\n"
+            "[spdk]\nspdk_dir = /opt/spdk\n"
+            "[database]\nmin_pool_size = 5\n"
+        ).options()
+        assert result.code == WARNING
+        details = str(result.details)
+        assert (
+            f"[agent] pmem_namespaces in {path} is [pmem_devices] "
+            "pmem_namespaces now" in details
+        )
+        assert (
+            f"[spdk] spdk_dir in {path} goes away. The agent starts no SPDK "
+            "process" in details
+        )
+        assert "min_pool_size" not in details
+
+    def test_new_names(self, configure: Configure) -> None:
+        result = configure(
+            "[pmem_devices]\npmem_namespaces = 6GB:ns0\n"
+        ).options()
+        assert result.code == SUCCESS
 
 
 class TestAgents:
@@ -373,6 +588,11 @@ class TestMessageBus:
             ("rabbit://", FAILURE, "names no host"),
             ("fake://", WARNING, "one process"),
             ("rabbit://127.0.0.1:nonsense/", FAILURE, "transport_url"),
+            (
+                "rabbit://nobody:wrong@127.0.0.1:5672/",
+                FAILURE,
+                "answers and refuses: ",
+            ),
         ],
     )
     def test_urls(
