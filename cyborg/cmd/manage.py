@@ -55,7 +55,7 @@ def _arq_audit(context: Any, options: Any) -> int:
 
 def _arq_release(context: Any, options: Any) -> int:
     """Delete requests, and start failed clean-ups of their hosts again."""
-    return arq.release(context, options.uuid, options.force)
+    return arq.release(context, options.uuid, options.json, options.force)
 
 
 def _handle_audit(context: Any, options: Any) -> int:
@@ -155,6 +155,7 @@ def add_commands(subparsers: Any) -> None:
         action="store_true",
         help="do not wait for the host: it was cleaned by hand, or is no more",
     )
+    json_option(command)
 
     json_option(add("handle", "audit", _handle_audit))
     command = add("handle", "repair", _handle_repair)

@@ -106,7 +106,12 @@ def _finding(kind: str, row: Any, detail: str) -> dict[str, Any]:
     return {"kind": kind, "uuid": row.uuid, "detail": detail}
 
 
-def release(context: RequestContext, uuids: Sequence[str], force: bool) -> int:
+def release(
+    context: RequestContext,
+    uuids: Sequence[str],
+    use_json: bool,
+    force: bool = False,
+) -> int:
     """Delete requests and free what they hold.
 
     What has to be cleaned on a host is: by its agent, when it can.
@@ -125,13 +130,22 @@ def release(context: RequestContext, uuids: Sequence[str], force: bool) -> int:
     if force:
         forget_host(context, uuids)
     waiting = arq_db.find_by_uuids(context, uuids)
-    for uuid in uuids:
-        if uuid in missing:
-            continue
-        left = any(row.uuid == uuid for row in waiting)
-        output.line(
-            f"{uuid}: " + ("waits for its host" if left else "released")
+    left = {row.uuid for row in waiting}
+    outcomes = {
+        uuid: "waits for its host" if uuid in left else "released"
+        for uuid in uuids
+        if uuid not in missing
+    }
+    if use_json:
+        output.as_json(
+            [
+                {"uuid": uuid, "outcome": text}
+                for uuid, text in outcomes.items()
+            ]
         )
+    else:
+        for uuid, text in outcomes.items():
+            output.line(f"{uuid}: {text}")
     if missing:
         raise exception.ARQNotFound(uuids=", ".join(missing))
     return manage.FINDINGS if waiting else manage.CLEAN

@@ -223,12 +223,14 @@ def test_a_release_waits_for_the_host_unless_forced(
         attach_handle_id=handle,
     )
     uuids = [records.uuid(1)]
-    assert manage_arq.release(CONTEXT, uuids, False) == 1
-    assert capsys.readouterr().out == f"{uuids[0]}: waits for its host\n"
+    assert manage_arq.release(CONTEXT, uuids, use_json=True) == 1
+    assert json.loads(capsys.readouterr().out) == [
+        {"uuid": uuids[0], "outcome": "waits for its host"}
+    ]
     assert _in_use(connection, handle)
     # The clean-up begins again.
     assert len(job_db.unfinished_for_arq(CONTEXT, arq)) == 1
-    assert manage_arq.release(CONTEXT, uuids, True) == 0
+    assert manage_arq.release(CONTEXT, uuids, False, force=True) == 0
     assert capsys.readouterr().out == f"{uuids[0]}: released\n"
     assert not _in_use(connection, handle)
     assert not job_db.unfinished_for_arq(CONTEXT, arq)
