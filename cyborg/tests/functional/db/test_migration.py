@@ -256,6 +256,14 @@ class TestEarlierRelease:
             assert inserted.inserted_primary_key is not None
             assert inserted.inserted_primary_key[0] > 5
 
+    def test_services_of_the_release_before_can_write(
+        self, earlier: sa.Engine
+    ) -> None:
+        migration.upgrade()
+        before = rows(earlier)
+        upstream.load(earlier, "statements")
+        assert rows(earlier) == before
+
     def test_double_booked_handle_stops_it(self, earlier: sa.Engine) -> None:
         upstream.load(earlier, "double-booked")
         before, schema = rows(earlier), shape(earlier)
