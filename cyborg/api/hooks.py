@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from oslo_config import cfg
+from oslo_middleware import request_id
 from pecan import hooks
 import webob
 
@@ -68,10 +69,12 @@ class ErrorHook(hooks.PecanHook):
     """Gives every error its one form."""
 
     def on_error(self, state: Any, error: Exception) -> webob.Response:
-        context = state.request.context
-        status, text = errors.describe(
-            error, getattr(context, "request_id", None)
+        # The context is missing where it could not be made.
+        number = state.request.environ.get(
+            request_id.ENV_REQUEST_ID,
+            getattr(state.request.context, "request_id", None),
         )
+        status, text = errors.describe(error, number)
         response = webob.Response(
             status=status,
             body=errors.body(status, text),

@@ -9,6 +9,7 @@ from oslo_config import cfg
 from cyborg.conf import agent
 from cyborg.conf import api
 from cyborg.conf import conductor
+from cyborg.conf import cors
 from cyborg.conf import database
 from cyborg.conf import default
 from cyborg.conf import devices
@@ -25,6 +26,7 @@ MODULES = (
     api,
     agent,
     conductor,
+    cors,
     database,
     devices,
     keystone,

@@ -44,12 +44,19 @@ def _only(concerns: Callable[[dict[str, Any]], bool], make: Any) -> Filter:
 
 
 def cors_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
-    """Return the filter for requests that browsers make for other sites."""
+    """Return the filter for requests that browsers make for other sites.
+
+    ``[cors]`` is read as all other options are, where the paste file does not
+    name a file for it.
+    """
+    conf = {**global_conf, **local_conf}
+    if "oslo_config_file" not in conf:
+        # It alone means the files that a default installation has.
+        conf.pop("oslo_config_project", None)
     return _only(
-        lambda environ: (
-            "HTTP_ORIGIN" in environ or environ["REQUEST_METHOD"] == "OPTIONS"
-        ),
-        cors.filter_factory(global_conf, **local_conf),
+        # Without, OPTIONS is no preflight, and the application's to answer.
+        lambda environ: "HTTP_ORIGIN" in environ,
+        lambda application: cors.CORS(application, conf),
     )
 
 

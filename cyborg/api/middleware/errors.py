@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 
+from oslo_middleware import request_id
 import webob
 
 from cyborg.api import errors
@@ -26,7 +27,7 @@ class ErrorsMiddleware:
             response = request.get_response(self._application)
         except Exception as error:
             status, text = errors.describe(
-                error, environ.get("openstack.request_id")
+                error, environ.get(request_id.ENV_REQUEST_ID)
             )
             return errors.respond(environ, start_response, status, text)
         if (

@@ -1,14 +1,12 @@
 """Traces of requests, as osprofiler collects them from the message bus."""
 
 from collections.abc import Iterator
-import pathlib
 from typing import Any
 
 from osprofiler import notifier
 from osprofiler import profiler
 from osprofiler import web
 from osprofiler.drivers import base
-from paste import deploy
 import pytest
 import webob
 
@@ -18,15 +16,7 @@ from cyborg.conf import CONF
 from cyborg.db import engine
 from cyborg.tests.fixtures import api as api_fixture
 
-PASTE_FILE = pathlib.Path(__file__).parents[5] / "etc/cyborg/api-paste.ini"
 DEVICES = "/accelerator/v2/devices?type=GPU"
-
-
-def load() -> Any:
-    """Return the application with all filters of the paste file."""
-    if not PASTE_FILE.exists():
-        pytest.skip("not a source tree")
-    return deploy.loadapp(f"config:{PASTE_FILE}", name="main")
 
 
 @pytest.fixture
@@ -90,7 +80,7 @@ def statements(point: dict[str, Any]) -> str:
 @pytest.mark.parametrize("key", ["new", "old"])
 @pytest.mark.usefixtures("tracing")
 def test_signed_request_is_traced_down_to_its_statements(key: str) -> None:
-    application = load()
+    application = api_fixture.pipeline()
     base_id, headers = trace_with(key)
     response = ask(application, DEVICES, headers)
     assert len(response.json["devices"]) == 1
@@ -110,7 +100,7 @@ def test_signed_request_is_traced_down_to_its_statements(key: str) -> None:
 
 @pytest.mark.usefixtures("tracing")
 def test_what_a_conductor_in_the_same_process_does_is_traced_too() -> None:
-    application = load()
+    application = api_fixture.pipeline()
     base_id, headers = trace_with("new")
     body = {"deployable_id": 1, "key": "k", "value": "v"}
     response = ask(
@@ -122,7 +112,7 @@ def test_what_a_conductor_in_the_same_process_does_is_traced_too() -> None:
 
 @pytest.mark.usefixtures("tracing")
 def test_other_requests_leave_no_trace() -> None:
-    application = load()
+    application = api_fixture.pipeline()
     points: list[Any] = []
     notifier.set(points.append)
     for key in ("stolen", "new"):
@@ -139,5 +129,5 @@ def test_nothing_is_in_front_unless_it_is_enabled(
     CONF.set_override("auth_strategy", "noauth2")
     before = notifier.get()
     _base_id, headers = trace_with("SECRET_KEY")
-    assert ask(load(), DEVICES, headers).status_int == 200
+    assert ask(api_fixture.pipeline(), DEVICES, headers).status_int == 200
     assert notifier.get() is before
