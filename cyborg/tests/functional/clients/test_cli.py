@@ -1,4 +1,7 @@
-"""Every ``openstack accelerator`` command, of both packages that have them."""
+"""Every ``openstack accelerator`` command, of both packages that have them.
+
+At each microversion that clients ask for.
+"""
 
 from collections.abc import Iterator
 import json
@@ -22,16 +25,26 @@ ARQ_FIELDS = [
 ]
 DEVICE_FIELDS = ["uuid", "type", "vendor", "hostname", "std_board_info"]
 
+VERSIONS = ("2.0", "2.3", "2.6")
+# What each package asks for if it is not told anything else.
+DEFAULTS = {
+    openstack_command.IN_TREE: "2.0",
+    openstack_command.PLUGIN: "2.3",
+}
+
 
 @pytest.fixture(scope="module")
 def clouds(
     site: clients_site.Site, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """A clouds.yaml: ``admin``, ``member``, and two without Keystone."""
+    """A clouds.yaml: ``admin``, ``member``, and ``noauth`` for no Keystone.
+
+    Each once more for each version: ``admin-2.3``.
+    """
     keystone = site.cloud.keystone
     name = keystone.new_project()
     keystone.ensure_user(name, name, "member")
-    with_keystone = {
+    clouds: dict[str, dict[str, Any]] = {
         cloud: {
             "region_name": keystone_fixture.REGION,
             "auth": {
@@ -45,35 +58,31 @@ def clouds(
         }
         for cloud, user in (("admin", "admin"), ("member", name))
     }
-    without = {
+    clouds["noauth"] = {
         "auth_type": "none",
         "auth": {"endpoint": site.noauth_url},
         "compute_endpoint_override": site.cloud.nova.url,
     }
     path = tmp_path_factory.mktemp("cli") / "clouds.yaml"
     # JSON is YAML.
-    path.write_text(
-        json.dumps(
-            {
-                "clouds": {
-                    **with_keystone,
-                    "noauth": without,
-                    "noauth-2.3": {
-                        **without,
-                        "accelerator_default_microversion": "2.3",
-                    },
-                }
-            }
-        )
-    )
+    versioned = {
+        f"{name}-{version}": cloud
+        | {"accelerator_default_microversion": version}
+        for name, cloud in clouds.items()
+        for version in VERSIONS
+    }
+    path.write_text(json.dumps({"clouds": clouds | versioned}))
     return path
 
 
 class Accelerator:
-    """``openstack --os-cloud CLOUD accelerator ...``"""
+    """``openstack --os-cloud CLOUD accelerator ...``, at a version."""
 
-    def __init__(self, command: openstack_command.OpenStackCommand) -> None:
+    def __init__(
+        self, command: openstack_command.OpenStackCommand, version: str
+    ) -> None:
         self.command = command
+        self.version = version
         self.plugin = command.package == openstack_command.PLUGIN
 
     def run(self, line: str, *more: str, cloud: str = "noauth") -> Any:
@@ -99,23 +108,37 @@ class Accelerator:
     def try_(
         self, line: str, *more: str, cloud: str
     ) -> openstack_command.Done:
-        return self.command.run(
-            "--os-cloud", cloud, "accelerator", *line.split(), *more
-        )
+        options = []
+        if self.version != DEFAULTS[self.command.package]:
+            # One reads the option, the other what the cloud says.
+            if self.plugin:
+                options += ["--os-accelerator-api-version", self.version]
+            else:
+                cloud = f"{cloud}-{self.version}"
+        options += ["--os-cloud", cloud]
+        return self.command.run(*options, "accelerator", *line.split(), *more)
 
 
 @pytest.fixture(
     scope="module",
     params=[openstack_command.IN_TREE, openstack_command.PLUGIN],
 )
-def accelerator(
+def command(
     request: pytest.FixtureRequest, clouds: pathlib.Path
-) -> Iterator[Accelerator]:
+) -> Iterator[openstack_command.OpenStackCommand]:
     command = openstack_command.OpenStackCommand(
         clouds.parent, request.param, clouds
     )
-    yield Accelerator(command)
+    yield command
     command.close()
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def accelerator(
+    request: pytest.FixtureRequest,
+    command: openstack_command.OpenStackCommand,
+) -> Accelerator:
+    return Accelerator(command, request.param)
 
 
 @pytest.fixture
@@ -151,11 +174,8 @@ def test_devices(site: clients_site.Site, accelerator: Accelerator) -> None:
 
 def test_status_is_shown_from_2_3(accelerator: Accelerator) -> None:
     (device,) = accelerator.run("device list --long")
-    # The plugin asks for 2.3 if it is not told anything else.
-    known = "enabled" if accelerator.plugin else None
+    known = None if accelerator.version == "2.0" else "enabled"
     assert device.get("status") == known
-    (device,) = accelerator.run("device list --long", cloud="noauth-2.3")
-    assert device["status"] == "enabled"
 
 
 def test_deployables(
@@ -215,8 +235,10 @@ def test_device_profiles(accelerator: Accelerator) -> None:
     assert long[-1]["created_at"]
     shown = accelerator.run(f"device profile show {made['uuid']}")
     assert shown == made
-    if accelerator.plugin:
-        # By name from 2.2 on, which is what the plugin asks for.
+    if accelerator.version == "2.0":
+        refused = accelerator.refused(f"device profile show {first}")
+        assert "2.2" in refused
+    else:
         assert accelerator.run(f"device profile show {first}") == made
     accelerator.do(f"device profile delete {first} {second}")
     assert first in accelerator.refused(f"device profile delete {first}")

@@ -40,7 +40,7 @@ def connect(
     return connection.Connection(session=session, **options)
 
 
-@pytest.fixture(scope="module", params=["2.0", "2.6"])
+@pytest.fixture(scope="module", params=["2.0", "2.3", "2.6"])
 def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
