@@ -9,11 +9,16 @@ from http import HTTPStatus
 import json
 from typing import Any
 
+from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_middleware import sizelimit
 from webob import exc as webob_exc
 
 from cyborg.common import exception
 from cyborg.common.i18n import _
+
+CONF = cfg.CONF
+CONF.register_opts(sizelimit.OPTS, group="oslo_middleware")
 
 LOG = logging.getLogger(__name__)
 
@@ -38,6 +43,13 @@ def body(status: int, text: str) -> bytes:
         "debuginfo": None,
     }
     return json.dumps({"error_message": json.dumps(fault)}).encode()
+
+
+def too_large() -> str:
+    """Return what to say about a body that is larger than the limit."""
+    return _("The body is larger than %d bytes.") % (
+        CONF.oslo_middleware.max_request_body_size
+    )
 
 
 def describe(error: BaseException, request_id: str | None) -> tuple[int, str]:

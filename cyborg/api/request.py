@@ -6,7 +6,6 @@ from typing import Any
 from typing import ClassVar
 
 from oslo_config import cfg
-from oslo_middleware import sizelimit
 import pecan
 import webob
 
@@ -19,7 +18,6 @@ from cyborg.common.i18n import _
 from cyborg.conductor import rpcapi
 
 CONF = cfg.CONF
-CONF.register_opts(sizelimit.OPTS, group="oslo_middleware")
 
 # Prefix of all links unless the web server mounts the API elsewhere.
 DEFAULT_PREFIX = "/accelerator"
@@ -130,12 +128,17 @@ class Request(pecan.Request):
                 errors.HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             )
         if (self.content_length or 0) <= limit:
-            content = self.body_file.read(limit + 1)
+            try:
+                content = self.body_file.read(limit + 1)
+            except (OSError, ValueError) as error:
+                # Its length or its chunks are not what the headers say.
+                raise exception.Invalid(
+                    _("The body cannot be read to its end.")
+                ) from error
             if len(content) <= limit:
                 return text.parse_json(content)
         raise errors.Explained(
-            _("The body is larger than %d bytes.") % limit,
-            errors.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            errors.too_large(), errors.HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         )
 
     def respond(self, document: Any) -> webob.Response:

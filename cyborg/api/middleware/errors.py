@@ -5,6 +5,7 @@ The application does so itself; this is for the filters in front of it.
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from oslo_middleware import request_id
@@ -51,6 +52,9 @@ class ErrorsMiddleware:
 
 def _plain_text(response: webob.Response) -> str:
     """Return what an error of another form says, or what its status means."""
+    if response.status_int == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        # The filter leaves the number out.
+        return errors.too_large()
     if response.content_type == "text/plain" and response.text.strip():
         return " ".join(response.text.split())
     return response.status.split(" ", 1)[-1]

@@ -146,6 +146,47 @@ def test_what_has_begun_is_answered_before_the_end(daemon: Daemon) -> None:
     assert daemon.ended() == 0
 
 
+def test_bodies_that_are_not_what_their_headers_say(daemon: Daemon) -> None:
+    """They are the client's mistakes, and leave no traceback in the log."""
+    daemon.start()
+    daemon.wait_for("Listening")
+
+    def post(headers: bytes, body: bytes) -> bytes:
+        with socket.create_connection((HOST, daemon.port), 30) as connection:
+            connection.sendall(
+                b"POST /v2/accelerator_requests HTTP/1.1\r\nHost: x\r\n"
+                b"Content-Type: application/json\r\nConnection: close\r\n"
+                + headers
+                + b"\r\n\r\n"
+                + body
+            )
+            connection.shutdown(socket.SHUT_WR)
+            return connection.makefile("rb").read()
+
+    body = b'{"device_profile_name": "none"}'
+    for headers, content, status in (
+        (b"Content-Length: 31", body, b"404"),
+        (b"Content-Length: 99", body, b"400"),
+        (b"Content-Length: 9", body, b"400"),
+        (b"Content-Length: -9", body, b"400"),
+        (
+            b"Transfer-Encoding: chunked",
+            b"1f\r\n%s\r\n0\r\n\r\n" % body,
+            b"404",
+        ),
+        (b"Transfer-Encoding: chunked", b"nine\r\n%s\r\n" % body, b"400"),
+        (b"Transfer-Encoding: chunked", b"ff\r\n%s\r\n" % body, b"400"),
+        (
+            b"Transfer-Encoding: chunked\r\nContent-Length: 9",
+            b"0\r\n\r\n",
+            b"400",
+        ),
+    ):
+        answer = post(headers, content)
+        assert answer.startswith(b"HTTP/1.1 " + status), (headers, answer)
+    assert "Traceback" not in daemon.log.read_text()
+
+
 def test_port_that_is_taken(daemon: Daemon) -> None:
     with socket.create_server((HOST, daemon.port)):
         daemon.start(workers=2)

@@ -28,9 +28,9 @@ def test_exception_is_a_generic_error() -> None:
 
 
 def test_html_is_replaced() -> None:
-    response = ask(exc.HTTPRequestEntityTooLarge(explanation="<b>big</b>"))
-    assert response.status_int == 413
-    assert api_fixture.fault(response) == "Request Entity Too Large"
+    response = ask(exc.HTTPBadGateway(explanation="<b>big</b>"))
+    assert response.status_int == 502
+    assert api_fixture.fault(response) == "Bad Gateway"
     assert response.content_length == len(response.body)
 
 
