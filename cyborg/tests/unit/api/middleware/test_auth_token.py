@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import socketserver
+import threading
 from typing import Any
+from typing import ClassVar
 
 from keystoneauth1 import fixture
 from keystonemiddleware.auth_token import _identity
@@ -90,18 +93,13 @@ def test_paste_files_may_name_more_public_routes() -> None:
     assert ask("/v2", routes="/status").status_int == 200
 
 
-def test_keystone_is_asked_once_about_a_token(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Without memcached, too, each process keeps what it was told.
-
-    For ``token_cache_time`` seconds, as the configuration or the paste file
-    says; -1 is never.
-    """
-    asked = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens that Keystone was asked about; it finds all of them valid."""
+    tokens: list[str] = []
 
     def verify(self: Any, token: str, allow_expired: bool = False) -> Any:
-        asked.append(token)
+        tokens.append(token)
         described = fixture.V3Token(project_id=token)
         described.add_role(name="member")
         described.add_service("identity").add_standard_endpoints(
@@ -110,28 +108,76 @@ def test_keystone_is_asked_once_about_a_token(
         return described
 
     monkeypatch.setattr(_identity.IdentityServer, "verify_token", verify)
+    return tokens
 
-    def ask_often(**options: str) -> list[str]:
-        asked.clear()
-        factory = auth_token.AuthTokenMiddleware.factory(
-            {},
-            auth_type="password",
-            auth_url="http://keystone",
-            username="cyborg",
-            password="p",
-            **options,
-        )
-        middleware = factory(webob.Response("fine"))
-        for token in ("one", "two", "one", "two"):
-            request = webob.Request.blank("/v2/devices")
-            request.headers["X-Auth-Token"] = token
-            assert request.get_response(middleware).status_int == 200
-        return asked
 
-    assert ask_often() == ["one", "two"]
-    assert ask_often(token_cache_time="-1") == ["one", "two"] * 2
+def use_tokens(**options: str) -> None:
+    """Send requests with two tokens to an API process of its own."""
+    factory = auth_token.AuthTokenMiddleware.factory(
+        {},
+        auth_type="password",
+        auth_url="http://keystone",
+        username="cyborg",
+        password="p",
+        **options,
+    )
+    middleware = factory(webob.Response("fine"))
+    for token in ("one", "two", "one", "two"):
+        request = webob.Request.blank("/v2/devices")
+        request.headers["X-Auth-Token"] = token
+        assert request.get_response(middleware).status_int == 200
+
+
+def test_keystone_is_asked_once_about_a_token(asked: list[str]) -> None:
+    """Each process keeps what it was told for ``token_cache_time`` seconds.
+
+    As the configuration or the paste file says; -1 is never.
+    """
+    use_tokens()
+    assert asked == ["one", "two"]
+    use_tokens(token_cache_time="-1")
+    assert asked == ["one", "two"] * 3
     CONF.set_override("token_cache_time", -1, "keystone_authtoken")
-    assert ask_often() == ["one", "two"] * 2
+    use_tokens()
+    assert asked == ["one", "two"] * 5
+
+
+class Memcached(socketserver.StreamRequestHandler):
+    """As much of memcached as python-memcached asks for."""
+
+    stored: ClassVar[dict[bytes, tuple[bytes, bytes]]] = {}
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            command, key, *rest = line.split()
+            if command == b"set":
+                flags, _expiry, size = rest
+                self.stored[key] = flags, self.rfile.read(int(size) + 2)
+                self.wfile.write(b"STORED\r\n")
+                continue
+            assert command == b"get"
+            if key in self.stored:
+                flags, value = self.stored[key]
+                self.wfile.write(
+                    b"VALUE %s %s %d\r\n%s"
+                    % (key, flags, len(value) - 2, value)
+                )
+            self.wfile.write(b"END\r\n")
+
+
+def test_processes_share_what_memcached_keeps(asked: list[str]) -> None:
+    with socketserver.ThreadingTCPServer(
+        ("127.0.0.1", 0), Memcached
+    ) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"127.0.0.1:{server.server_address[1]}"
+            for _process in range(2):
+                use_tokens(memcached_servers=address)
+        finally:
+            server.shutdown()
+    assert asked == ["one", "two"]
 
 
 def test_noauth2_makes_everybody_an_administrator_with_a_service_token() -> (
