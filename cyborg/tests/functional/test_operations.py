@@ -408,6 +408,48 @@ def test_requests_of_other_projects_are_not_there(
     at.ask("DELETE", path, status=204, persona="member")
 
 
+def test_nothing_is_deleted_together_with_what_must_not_be(
+    at: At, profile: str
+) -> None:
+    body = {"device_profile_name": profile}
+    first, second = (
+        at.ask("POST", ARQS, body, status=201, persona="member")["arqs"][0]
+        for _number in range(2)
+    )
+    binding = client.bind_body([second], "cn1", RP, records.uuid(1, "4"))
+    at.ask("PATCH", ARQS, binding, status=202, service=True)
+    path = f"{ARQS}?arqs={first['uuid']},{second['uuid']},{UNKNOWN}"
+    for persona in ("member", "admin"):
+        said = at.ask("DELETE", path, status=403, persona=persona)
+        assert "requires a service token" in said
+    assert len(at.find(ARQS)) == 2
+    at.ask("DELETE", path, status=404, service=True)
+    assert at.find(ARQS) == []
+
+
+def test_patches_have_a_media_type_of_their_own(at: At, profile: str) -> None:
+    body = {"device_profile_name": profile}
+    (arq,) = at.ask("POST", ARQS, body, status=201)["arqs"]
+    path = f"{ARQS}/{arq['uuid']}"
+    unbinding = {arq["uuid"]: [{"op": "remove", "path": "/hostname"}]}
+    for media_type, status in (
+        ("application/json-patch+json", 202),
+        ("application/json; charset=utf-8", 202),
+        ("text/plain", 415),
+    ):
+        headers = {"Content-Type": media_type}
+        for where in (path, ARQS):
+            at.ask(
+                "PATCH",
+                where,
+                unbinding,
+                status=status,
+                service=True,
+                headers=headers,
+            )
+    at.ask("DELETE", path, status=204)
+
+
 def test_requests_that_are_deleted_together(at: At, profile: str) -> None:
     body = {"device_profile_name": profile}
     uuids = [

@@ -42,6 +42,24 @@ def test_profiles_that_only_newer_versions_refuse(
         assert named in api_fixture.fault(response)
 
 
+@pytest.mark.parametrize("version", ["2.0", "2.3"])
+def test_server_errors_that_clients_expect_are_one_line_in_the_log(
+    api: api_fixture.Api, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    there = api.ask("POST", PROFILES, profile(name="there")).json
+    for body in (
+        profile(name=""),
+        profile(name="p" * 256),
+        profile(uuid=there["uuid"]),
+    ):
+        caplog.clear()
+        response = api.ask("POST", PROFILES, body, version=version)
+        assert response.status_int == 500
+        (line,) = caplog.records
+        assert (line.levelname, line.exc_info) == ("WARNING", None)
+        assert api_fixture.fault(response) in line.getMessage()
+
+
 @pytest.mark.parametrize(
     ("given", "stored"),
     [
