@@ -69,7 +69,7 @@ def describe(error: BaseException, request_id: str | None) -> tuple[int, str]:
             return int(error.code), error.faultstring
         if isinstance(error, _SHOWN) or error.code == 503:
             LOG.warning("%s: %s", type(error).__name__, error.faultstring)
-            return int(error.code), error.faultstring
+            return int(error.code), _shown(error, request_id)
         status = int(error.code)
     else:
         status = 500
@@ -78,6 +78,17 @@ def describe(error: BaseException, request_id: str | None) -> tuple[int, str]:
         "An internal error occurred; the log has the details under request "
         "id %s."
     ) % request_id
+
+
+def _shown(error: exception.CyborgException, request_id: str | None) -> str:
+    """Return what a client is told, without what a peer's client said."""
+    reason = error.kwargs.get("reason")
+    if error.code != 503 or not reason:
+        return error.faultstring
+    return _("%(text)s; the log has the reason under request id %(id)s.") % {
+        "text": error.faultstring.removesuffix(f": {reason}"),
+        "id": request_id,
+    }
 
 
 _SHOWN = (Explained, exception.ProgrammingFailed)

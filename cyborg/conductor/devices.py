@@ -52,7 +52,8 @@ def _stored_only(status: str, reason: str) -> exception.PlacementUnavailable:
             "The status %(status)s is stored, and will be applied when "
             "Placement answers: %(reason)s"
         )
-        % {"status": status, "reason": reason}
+        % {"status": status, "reason": reason},
+        reason=reason,
     )
 
 
