@@ -39,7 +39,7 @@ RESOURCES = Version(2, 6)
 MINIMUM = BASE
 MAXIMUM = RESOURCES
 
-_NUMBER = re.compile(r"(-?\d+)\.(0|[1-9]\d*)")
+_NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))\.(0|[1-9]\d*)")
 
 
 class UnknownVersion(exception.NotAcceptable):
