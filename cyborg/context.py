@@ -49,6 +49,12 @@ class RequestContext(oslo_context.RequestContext):
             values.pop(secret, None)
         return values
 
+    def to_policy_values(self) -> Any:
+        """Return what rules can refer to; base rules do to ``is_admin``."""
+        values = super().to_policy_values()
+        values["is_admin"] = self.is_admin
+        return values
+
     @classmethod
     def from_dict(cls, values: Any, **kwargs: Any) -> "RequestContext":
         kwargs.setdefault(

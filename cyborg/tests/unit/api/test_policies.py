@@ -1,6 +1,7 @@
 """Who may do what: persona by operation."""
 
 from collections.abc import Iterator
+import pathlib
 import re
 from typing import Any
 
@@ -153,6 +154,42 @@ def test_rules_name_the_operations_that_they_are_for() -> None:
 
 def _shape(path: str) -> str:
     return re.sub(r"\{\w+\}", "{}", path)
+
+
+@pytest.mark.parametrize(
+    ("check", "admitted"),
+    [
+        ("is_admin:True", ADMINS),
+        ("rule:is_admin", ADMINS),
+        ("not is_admin:True", PERSONAS.keys() - ADMINS),
+        ("rule:admin_or_owner", PERSONAS.keys()),
+        ("rule:admin_or_user", PERSONAS.keys()),
+        ("rule:public_api", set()),
+        ("rule:allow", PERSONAS.keys()),
+        ("rule:deny", set()),
+    ],
+)
+def test_checks_of_files_of_earlier_releases(
+    tmp_path: pathlib.Path, check: str, admitted: set[str]
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f'"cyborg:device:enable": "{check}"\n')
+    policy.get_enforcer()
+    CONF.set_override("policy_file", str(file), "oslo_policy")
+    policy.reset()
+    try:
+        assert {
+            persona
+            for persona, roles in PERSONAS.items()
+            if admits(
+                "cyborg:device:enable",
+                roles=roles,
+                project_id="p",
+                user_id="u",
+            )
+        } == admitted
+    finally:
+        CONF.clear_override("policy_file", "oslo_policy")
 
 
 def test_base_rules_that_policy_files_refer_to() -> None:
