@@ -79,6 +79,9 @@ def _store_status(
     for deployable in deployables:
         if deployable.id not in classes:
             raise exception.ResourceClassMissing(uuid=deployable.uuid)
+    if reason is None and status != constants.DeviceStatus.ENABLED:
+        # Only to enable a device takes the reason away.
+        reason = device.status_reason
     device_db.update(
         context, device.id, {"status": status, "status_reason": reason}
     )

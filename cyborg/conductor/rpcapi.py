@@ -269,6 +269,7 @@ class ConductorAPI:
     ) -> None:
         """Enable a device, or fence it off in Placement.
 
+        :param reason: shown until it is enabled; None = the one before
         :raises DeviceNotFound: no such device
         :raises ResourceClassMissing: a deployable has no resource class;
             nothing is changed
