@@ -20,7 +20,12 @@ IMAGE = UUID
 
 def once(schema: Schema) -> Schema:
     """Return the schema of a parameter that is given once."""
-    return {"type": "array", "items": schema, "maxItems": 1}
+    return {
+        "type": "array",
+        "items": schema,
+        "maxItems": 1,
+        "errorMessage": "can be given only once",
+    }
 
 
 def query(parameters: dict[str, Schema]) -> Schema:
@@ -67,6 +72,21 @@ def with_filter_array(schema: Schema, fields: Sequence[str]) -> Schema:
             },
             "filters.value": {"type": "array", "items": ANY},
         }
+    }
+
+
+def list_of(what: str, schema: Schema, most: int = 1) -> Schema:
+    """Return the schema of a list of one item, or of up to ``most``.
+
+    :param what: what error messages call an item
+    """
+    number = "one" if most == 1 else f"1 to {most}"
+    return {
+        "type": "array",
+        "items": schema,
+        "minItems": 1,
+        "maxItems": most,
+        "errorMessage": f"has to be a list of {number} {what}",
     }
 
 

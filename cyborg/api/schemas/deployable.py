@@ -56,11 +56,9 @@ INDEX = {
 # Clients send the path /program and the operation replace; earlier releases
 # looked at neither, only refused what these patterns refuse.
 PROGRAM = {
-    versions.BASE: {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 1,
-        "items": common.json_object(
+    versions.BASE: common.list_of(
+        "operation",
+        common.json_object(
             {
                 "op": {"enum": ["add", "replace"]},
                 "path": {
@@ -68,26 +66,22 @@ PROGRAM = {
                     "pattern": r"^(/[\w-]+)+\Z",
                     "not": {"enum": ["/name", "/num_accelerators"]},
                 },
-                "value": {
-                    "type": "array",
-                    "minItems": 1,
-                    "maxItems": 1,
-                    "items": common.json_object(
+                "value": common.list_of(
+                    "image",
+                    common.json_object(
                         {"image_uuid": common.IMAGE}, closed=False
                     ),
-                },
+                ),
             },
             closed=False,
         ),
-    }
+    )
 }
 
 UPDATE = {
-    versions.RESOURCES: {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 1,
-        "items": common.json_object(
+    versions.RESOURCES: common.list_of(
+        "operation",
+        common.json_object(
             {
                 "path": {"const": "/bitstream"},
                 "op": {"const": "add"},
@@ -95,7 +89,7 @@ UPDATE = {
             },
             closed=True,
         ),
-    }
+    )
 }
 
 SHOWN = answers.shown(

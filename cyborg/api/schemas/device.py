@@ -57,11 +57,9 @@ _FIRMWARE = common.json_object(
     closed=True,
 )
 UPDATE = {
-    versions.RESOURCES: {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 1,
-        "items": {
+    versions.RESOURCES: common.list_of(
+        "operation",
+        {
             "type": "object",
             "properties": {"path": {"enum": ["/status", "/firmware"]}},
             "required": ["path", "op", "value"],
@@ -69,7 +67,7 @@ UPDATE = {
             "then": _FIRMWARE,
             "else": _STATUS,
         },
-    }
+    )
 }
 
 SHOWN = answers.shown(

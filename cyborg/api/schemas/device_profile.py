@@ -65,14 +65,10 @@ _STRICT = common.json_object(
 )
 
 
-def _profiles(item: Any, **sizes: Any) -> dict[str, Any]:
-    return {"type": "array", "items": item, "minItems": 1, **sizes}
-
-
 CREATE = {
-    versions.BASE: _profiles(_LENIENT, maxItems=1),
-    versions.STRICT: _profiles(_STRICT, maxItems=1),
-    versions.RESOURCES: _profiles(_STRICT, maxItems=100),
+    versions.BASE: common.list_of("device profile", _LENIENT),
+    versions.STRICT: common.list_of("device profile", _STRICT),
+    versions.RESOURCES: common.list_of("device profiles", _STRICT, 100),
 }
 
 UPDATE = {
