@@ -1,8 +1,10 @@
 """Requests of each persona: policy, project, service token."""
 
 import re
+from typing import Any
 
 import pytest
+import webob
 
 from cyborg.api import app
 from cyborg.api import routing
@@ -172,3 +174,72 @@ def test_policy_file_may_let_support_staff_see_all_projects(
     finally:
         CONF.clear_override("policy_file", "oslo_policy")
         policy.reset()
+
+
+@pytest.mark.parametrize(
+    ("persona", "service", "seen", "statuses"),
+    [
+        ("admin", False, 1, (200, 403, 403, 403, 204)),
+        ("admin", True, 1, (200, 202, 204, 204, 204)),
+        ("manager", False, 0, (404, 403, 403, 404, 404)),
+        ("manager", True, 1, (404, 202, 204, 204, 204)),
+        ("member", False, 0, (404, 403, 403, 404, 404)),
+        ("member", True, 1, (404, 202, 204, 204, 204)),
+        # A service's token lends nobody a role.
+        ("reader", False, 0, (404, 403, 403, 403, 403)),
+        ("reader", True, 1, (404, 403, 403, 403, 403)),
+        # A user's token is none of a service, whatever its role.
+        ("service", False, None, (403, 403, 403, 404, 404)),
+        ("service", True, None, (403, 202, 204, 204, 204)),
+        ("nobody", True, None, (403, 403, 403, 403, 403)),
+    ],
+)
+def test_requests_of_another_project(
+    api: api_fixture.Api,
+    persona: str,
+    service: bool,
+    seen: int | None,
+    statuses: tuple[int, ...],
+) -> None:
+    """Shown, unbound, deleted: of an instance, while bound, while not."""
+    uuids = [records.uuid(number, "1") for number in range(1, 5)]
+    with api.writing() as connection:
+        profile = records.device_profile(connection, 1, "p")
+        for number, state in enumerate(
+            ("Bound", "Bound", "Bound", "Initial"), 1
+        ):
+            bound = state == "Bound"
+            records.arq(
+                connection,
+                number,
+                profile,
+                state=state,
+                instance_uuid=records.uuid(number) if bound else None,
+                project_id="somebody",
+            )
+    path = "/v2/accelerator_requests"
+
+    def ask(method: str, path: str, body: Any = None) -> webob.Response:
+        return api.ask(method, path, body, persona=persona, service=service)
+
+    response = ask("GET", f"{path}?instance={records.uuid(1)}")
+    if seen is None:
+        assert response.status_int == 403
+    else:
+        assert len(response.json["arqs"]) == seen
+    unbind = {uuids[0]: [{"op": "remove", "path": "/hostname"}]}
+    assert statuses == tuple(
+        response.status_int
+        for response in (
+            ask("GET", f"{path}/{uuids[3]}"),
+            ask("PATCH", path, unbind),
+            ask("DELETE", f"{path}?instance={records.uuid(2)}"),
+            ask("DELETE", f"{path}/{uuids[2]}"),
+            ask("DELETE", f"{path}?arqs={uuids[3]}"),
+        )
+    )
+    left = {arq["uuid"] for arq in api.get(path)["arqs"]}
+    gone = {
+        u for u, s in zip(uuids[1:], statuses[2:], strict=True) if s == 204
+    }
+    assert left == set(uuids) - gone
