@@ -409,6 +409,20 @@ def test_image_is_programmed(
     assert stats["device"]["properties"]["image"] == loaded(served)
 
 
+def test_statistics_of_what_is_not_there(
+    served: fake_driver.FakeDriver, context: Any
+) -> None:
+    """The conductor gets the reason, and nothing of the agent's traceback."""
+    ask = rpcapi.AgentAPI().device_get_stats
+    with pytest.raises(LookupError) as caught:
+        ask(context, "cn1", CPID, "no_driver")
+    assert caught.value.args == ("Driver no_driver is not enabled.",)
+    elsewhere = {**CPID, "cpid_info": {**CPID["cpid_info"], "bus": "ff"}}
+    with pytest.raises(LookupError) as caught:
+        ask(context, "cn1", elsewhere, "fake_driver")
+    assert "has no device" in caught.value.args[0]
+
+
 def test_programming_says_what_went_wrong(
     served: fake_driver.FakeDriver, glance: test_images.Glance, context: Any
 ) -> None:
