@@ -16,6 +16,7 @@ import oslo_messaging as messaging
 from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common.i18n import _
 from cyborg.conductor import attributes as attribute_cases
 from cyborg.conductor import background
 from cyborg.conductor import binding
@@ -255,7 +256,11 @@ class ConductorManager(legacy.Methods):
         host = host_db.get(context, device.hostname)
         paths = inventory_db.control_paths(context, device.id)
         if host is None or not paths or device.driver is None:
-            raise exception.AgentNotResponding(host=device.hostname)
+            raise exception.AgentNotResponding(
+                _("The agent of host %s has not reported the device yet.")
+                % device.hostname,
+                host=device.hostname,
+            )
         programming.check_host(host)
         try:
             measured = self.agent.device_get_stats(

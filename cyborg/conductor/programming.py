@@ -57,7 +57,11 @@ def check_host(host: Any) -> None:
     try:
         binding.check_agent(host)
     except exception.AgentDown as error:
-        raise exception.AgentNotResponding(host=host.hostname) from error
+        raise exception.AgentNotResponding(
+            _("The agent of host %s is down, or forced down, and not asked.")
+            % host.hostname,
+            host=host.hostname,
+        ) from error
 
 
 def program(context: RequestContext, uuid: str, image: str) -> str:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import webob
 
 from cyborg.api import app
 from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
+from cyborg.db import models
 from cyborg.tests.fixtures import api as api_fixture
 from cyborg.tests.fixtures import records
 
@@ -41,6 +43,19 @@ def test_driver_that_measures_nothing(
     assert response.json == {
         "device": {"device_name": "", "device_number": "", "properties": {}}
     }
+
+
+def test_host_that_was_forced_down(api: api_fixture.Api) -> None:
+    with api.writing() as connection:
+        hosts = models.Host.__table__
+        connection.execute(
+            sa.update(hosts)
+            .where(hosts.c.hostname == "cn1")
+            .values(forced_down=True)
+        )
+    response = stats(api, {})
+    assert response.status_int == 503
+    assert "cn1 is down, or forced down" in api_fixture.fault(response)
 
 
 def test_device_that_its_agent_does_not_find(api: api_fixture.Api) -> None:
