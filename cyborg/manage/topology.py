@@ -327,11 +327,19 @@ def _handle_text(handle: Tree) -> str:
 
 
 def _summary(counts: dict[str, int]) -> str:
-    return (
-        f"{counts['hosts']} hosts, {counts['devices']} devices, "
-        f"{counts['handles']} handles, {counts['in_use']} in use, "
-        f"{counts['problems']} problems"
+    return ", ".join(
+        [
+            _number(counts["hosts"], "host"),
+            _number(counts["devices"], "device"),
+            _number(counts["handles"], "handle"),
+            f"{counts['in_use']} in use",
+            _number(counts["problems"], "problem"),
+        ]
     )
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 # -- page
@@ -381,7 +389,6 @@ def _compact_device(device: Tree) -> list[Any]:
                 "deployable",
                 deployable["name"],
                 f"{deployable['resource_class'] or 'no resource class'} "
-                f"{deployable['in_use']}/{deployable['accelerators']} "
                 f"{deployable['provider'] or ''}".strip(),
                 deployable["problems"],
                 [_compact_handle(handle) for handle in deployable["handles"]],

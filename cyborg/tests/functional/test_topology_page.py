@@ -14,7 +14,7 @@ from cyborg.tests.fixtures import topology as fixture
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Rows that fit the window, and those drawn above and below.
-MOST_ROWS = 700 // 26 + 2 * 12 + 2
+MOST_ROWS = 900 // 28 + 2 * 12 + 2
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ class Page:
                 *("--no-sandbox", "--disable-dev-shm-usage"),
                 "--disable-gpu",
                 f"--user-data-dir={self._directory / 'profile'}",
-                "--window-size=1200,700",
+                "--window-size=1200,900",
                 "--virtual-time-budget=5000",
                 "--dump-dom",
                 f"{path.as_uri()}#{words}",
@@ -126,7 +126,7 @@ def test_words_are_searched_on_the_way_to_a_line(page: Page) -> None:
         "PCI",
     ]
     # Inside what was found nothing is open, outside nothing is shown.
-    assert page.open("compute-3").shown == "1 lines"
+    assert page.open("compute-3").shown == "1 line"
     assert page.open("nonsense").shown == "0 lines"
 
 
@@ -143,18 +143,27 @@ def test_filters(page: Page) -> None:
     assert not any(" free " in row for row in used)
     bad = page.open(script=choose.format("bad")).rows
     assert sum("⚠" in row for row in bad) == 9
+    click = "document.querySelector('.tile.wrong').click();"
+    assert page.open(script=click).rows == bad
+
+
+def test_what_is_in_use_is_summed_up(page: Page) -> None:
+    page.write(fixture.cloud(hosts=1, devices=2, handles=4))
+    host, _device, deployable, *_handles = page.open().rows
+    assert "4 of 8 in use" in host and "2 devices" in host
+    assert "2 of 4 in use" in deployable
 
 
 def test_ten_thousand_devices(page: Page) -> None:
     page.write(fixture.cloud(hosts=1250, devices=8, handles=4))
     found = page.open()
-    assert found.shown == "1250 lines"
+    assert found.shown == "1,250 lines"
     assert 0 < len(found.rows) <= MOST_ROWS
     # All of it, to the end: still only what can be seen is drawn.
     found = page.open(
         script="byId('open').click(); view.scrollTop = 1e9; draw();"
     )
-    assert found.shown == f"{1250 * (1 + 8 * (1 + 1 + 4))} lines"
+    assert found.shown == f"{1250 * (1 + 8 * (1 + 1 + 4)):,} lines"
     assert 0 < len(found.rows) <= MOST_ROWS
     assert "0000:42:00.4" in found.rows[-1]
     found = page.open("compute-1250%20cccccccc-0000-4000-8000-000009999000")

@@ -35,7 +35,7 @@ def test_text() -> None:
         "      ├─ PCI 0000:3c:00.1: Bound, server "
         "cccccccc-0000-4000-8000-000000002000, project project-1",
         "      └─ PCI 0000:3c:00.2: free",
-        "1 hosts, 2 devices, 4 handles, 2 in use, 0 problems",
+        "1 host, 2 devices, 4 handles, 2 in use, 0 problems",
     ]
 
 
@@ -153,7 +153,7 @@ def test_a_page_is_whole() -> None:
     ((_kind, name, detail, problems, (used, free)),) = device[4]
     assert (name, detail) == (
         "compute-1_0000:3b:00.0",
-        "PGPU 1/2 ffffffff-0000-4000-8000-000000000001",
+        "PGPU ffffffff-0000-4000-8000-000000000001",
     )
     assert used[:3] == [
         "used",
