@@ -293,7 +293,7 @@ def test_configuration_of_one_node(devstack: DevStack) -> None:
             f"{conf_dir}/cyborg.conf"
         ),
     }
-    for group in ("placement", "nova"):
+    for group in ("placement", "nova", "glance"):
         expected |= {
             f"{group}.{name}": value for name, value in credentials.items()
         }
@@ -378,6 +378,7 @@ def test_compute_node_runs_the_agent_alone(devstack: DevStack) -> None:
         "DEFAULT",
         "agent",
         "cyborg_sys_admin",
+        "glance",
         "oslo_concurrency",
     }
     calls = devstack.calls()
