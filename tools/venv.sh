@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the scripts beside it: a virtual environment inside the clone,
 # installed again only when what it is made from has changed.
 
@@ -40,7 +41,8 @@ use_venv() {
     "$python" -m venv "$venv" || {
         rm -rf "$venv"
         give_up "$python cannot make virtual environments" \
-            "Install its venv module (Debian, Ubuntu: apt install python3-venv)."
+            "Install its venv module; on Debian and Ubuntu:" \
+            "apt install python3-venv"
     }
 }
 

@@ -9,10 +9,22 @@ import pytest
 
 from cyborg.tests.unit.devstack import test_plugin
 
+TREE = test_plugin.TREE
+
+
+def _is_shell(path: pathlib.Path) -> bool:
+    return path.is_file() and (
+        path.suffix == ".sh" or path.read_bytes().startswith(b"#!/bin/sh")
+    )
+
+
 FILES = sorted(
-    str(path.relative_to(test_plugin.TREE))
-    for path in test_plugin.PLUGIN.rglob("*")
-    if path.is_file()
+    str(path.relative_to(TREE))
+    for path in (
+        *(path for path in test_plugin.PLUGIN.rglob("*") if path.is_file()),
+        *filter(_is_shell, (TREE / "tools").iterdir()),
+        TREE / ".ci" / "run",
+    )
 )
 
 
@@ -23,7 +35,7 @@ def run(name: str, *arguments: str) -> str:
         pytest.skip(f"no {name} on this machine")
     ended = subprocess.run(
         [found, *arguments, *FILES],
-        cwd=test_plugin.TREE,
+        cwd=TREE,
         capture_output=True,
         text=True,
     )
