@@ -84,6 +84,7 @@ def prepare(
         CONF(
             sys.argv[1:] if argv is None else argv,
             project="cyborg",
+            version=Version().version_string_with_package(),
             default_config_files=config_files,
         )
         _read_options(CONF)

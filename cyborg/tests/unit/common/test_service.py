@@ -1,5 +1,6 @@
 """A daemon as a process: what it tells of itself."""
 
+from importlib import metadata
 import json
 import pathlib
 import signal
@@ -102,6 +103,19 @@ def _start(
         text=True,
         env=process.environment(),
     )
+
+
+def test_version(tmp_path: pathlib.Path) -> None:
+    main = tmp_path / "cyborg-daemon"
+    main.write_text(IDLE)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", main, "--version"],
+        capture_output=True,
+        text=True,
+        env=process.environment(),
+        check=True,
+    )
+    assert done.stdout.strip() == metadata.version("openstack-cyborg")
 
 
 def test_sigusr2_makes_a_report(tmp_path: pathlib.Path) -> None:
