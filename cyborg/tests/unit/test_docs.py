@@ -26,6 +26,7 @@ FILE = re.compile(r"``((?:devstack|doc|etc|setup|tools|cyborg)/[\w./-]+)``")
 # Options of Nova's, and what deployment tools write for nobody.
 FOREIGN = {
     ("compute", "arq_binding_timeout"),
+    ("devices", "enabled_mdev_types"),
     ("libvirt", "pmem_namespaces"),
     ("pci", "device_spec"),
     ("keystone_authtoken", "endpoint_type"),
