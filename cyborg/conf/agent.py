@@ -14,6 +14,9 @@ OPTS = [
 Drivers to load, by their name in the entry point group
 ``cyborg.accelerator.driver``. Where two drivers claim the same card, the one
 named first gets it. An empty list reports nothing and removes nothing.
+
+For example ``nvidia_gpu_driver,intel_qat_driver``. ``cyborg-agent --dry-run``
+shows what they find.
 """,
     ),
     cfg.IntOpt(
@@ -58,7 +61,10 @@ hardware. Another value than ``/`` is for tests on recorded machines.
         "command_timeout",
         default=30,
         min=1,
-        help="Seconds that a program started by a driver may take.",
+        help="""
+Seconds that a program started by a driver to look at hardware may take, such
+as ``lspci`` or ``ndctl``. Loading a bitstream has ``program_timeout``.
+""",
     ),
     cfg.IntOpt(
         "image_cache_size",

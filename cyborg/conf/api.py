@@ -9,12 +9,18 @@ OPTS = [
     cfg.HostAddressOpt(
         "host_ip",
         default="127.0.0.1",
-        help="Address on which cyborg-api listens.",
+        help="""
+Address on which cyborg-api listens: one of this host's, for example
+``192.0.2.11``, or ``0.0.0.0`` for all. uwsgi and other WSGI servers have
+settings of their own for this and the port.
+""",
     ),
     cfg.PortOpt(
         "port",
         default=6666,
-        help="Port on which cyborg-api listens.",
+        help="""
+Port on which cyborg-api listens; the endpoints in Keystone name it.
+""",
     ),
     cfg.IntOpt(
         "api_workers",
@@ -72,17 +78,29 @@ Most accelerator requests that one device profile may ask for.
 SSL_OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "cert_file",
-        help="Certificate that cyborg-api shows, with its chain; PEM.",
+        help="""
+File with the certificate that cyborg-api shows, and its chain, in PEM. Used
+if ``[api] enable_ssl_api`` is set.
+""",
     ),
-    cfg.StrOpt("key_file", help="Private key of the certificate; PEM."),
+    cfg.StrOpt(
+        "key_file",
+        help="File with the private key of the certificate, in PEM.",
+    ),
     cfg.StrOpt(
         "ca_file",
         help="""
-Certificates of the authorities that clients' certificates have to be signed
-by. Unset means that clients need none.
+File with certificates of the authorities that clients' certificates have to
+be signed by. Unset means that clients need none.
 """,
     ),
-    cfg.StrOpt("ciphers", help="Ciphers to offer, as OpenSSL names them."),
+    cfg.StrOpt(
+        "ciphers",
+        help="""
+Ciphers to offer, as OpenSSL names them, for example ``ECDHE+AESGCM``. Unset
+means Python's own choice.
+""",
+    ),
 ]
 
 

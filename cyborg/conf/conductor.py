@@ -43,7 +43,9 @@ event for Nova, is taken over by another conductor.
         min=1,
         mutable=True,
         help="""
-Seconds of silence after which an agent or a conductor is shown as down.
+Seconds of silence after which an agent or a conductor is shown as down, and
+binds that need work on the agent's host are refused. Keep it above twice
+``[agent] heartbeat_interval``.
 """,
     ),
     cfg.IntOpt(
@@ -53,7 +55,8 @@ Seconds of silence after which an agent or a conductor is shown as down.
         mutable=True,
         help="""
 Seconds after which a host's resource providers are compared with the
-database again, even if nothing changed.
+database again, even if nothing changed: how long it lasts at most until what
+somebody else changed in Placement is put right.
 """,
     ),
     cfg.IntOpt(
@@ -94,7 +97,11 @@ counts as left over. 0 means never.
             ("free", "Free what it holds and delete it."),
             ("report", "Only log it."),
         ],
-        help="What to do with left-over accelerator requests.",
+        help="""
+What to do with left-over accelerator requests: those whose server is gone for
+``orphan_grace`` seconds, and those never bound in ``unbound_arq_max_age``.
+``cyborg-manage arq audit`` shows them in either case.
+""",
     ),
     cfg.IntOpt(
         "event_expiry",

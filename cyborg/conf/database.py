@@ -9,7 +9,10 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "mysql_engine",
         default="InnoDB",
-        help="Storage engine of the tables on MySQL and MariaDB.",
+        help="""
+Storage engine of the tables on MySQL and MariaDB. It has to be one with
+transactions, which is InnoDB.
+""",
     ),
 ]
 

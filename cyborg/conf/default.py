@@ -24,7 +24,8 @@ hostname; see ``[agent] resource_provider_name`` for that.
         min=1,
         help="""
 Seconds between two discoveries of an agent, and between two runs of a
-conductor's repair tasks.
+conductor's repair tasks. A discovery that finds nothing new costs one small
+message.
 """,
     ),
     cfg.IntOpt(
@@ -68,19 +69,26 @@ agents and conductors.
             os.path.join(os.path.dirname(__file__), "..", "..")
         ),
         sample_default="/usr/lib/python/site-packages",
-        help="Directory where the cyborg package is installed.",
+        help="""
+Directory where the cyborg package is installed; other options can refer to
+it. Nothing is written there.
+""",
     ),
     cfg.StrOpt(
         "bindir",
         default="$pybasedir/bin",
-        help="Directory where Cyborg's scripts are installed.",
+        help="""
+Directory where Cyborg's scripts are installed. Kept for files that refer to
+it; no service reads it.
+""",
     ),
     cfg.StrOpt(
         "state_path",
         default="/var/lib/cyborg",
         help="""
 Directory for what a service keeps on disk: the SQLite database if no other
-is configured, an agent's last report, its intent log and image cache.
+is configured, an agent's last report, its intent log and image cache. It has
+to survive reboots, and belong to the user of the service.
 """,
     ),
     cfg.StrOpt(

@@ -25,7 +25,10 @@ vGPU types to offer, for example ``nvidia-35``. Each has a group
     cfg.BoolOpt(
         "filter_sriov_vfs",
         default=False,
-        help="Do not offer SR-IOV virtual functions of a GPU as GPUs.",
+        help="""
+Do not offer SR-IOV virtual functions of a GPU as GPUs of their own. Set this
+where the cards themselves are offered whole.
+""",
     ),
     cfg.BoolOpt(
         "precreate_mdev",
@@ -51,7 +54,10 @@ VGPU_OPTS = [
     cfg.ListOpt(
         "device_addresses",
         default=[],
-        help="PCI addresses of the cards, or their VFs, that use this type.",
+        help="""
+PCI addresses of the cards, or of their virtual functions, that use this type,
+for example ``0000:af:00.0,0000:b0:00.0``. One address has one type.
+""",
     ),
 ]
 
@@ -72,14 +78,16 @@ NIC_TYPE_OPTS = [
         default=[],
         help="""
 Which physical network the ports of a card belong to, as
-``physnet1:eth2|eth3``.
+``physnet1:eth2|eth3``; several are separated by commas. Device profiles ask
+for the trait ``CUSTOM_PHYSNET_PHYSNET1``.
 """,
     ),
     cfg.ListOpt(
         "function_device_mappings",
         default=[],
         help="""
-Which function the ports of a card were loaded with, as ``GTPv1:eth2|eth3``.
+Which function the ports of a card were loaded with, as ``GTPv1:eth2|eth3``;
+device profiles ask for the trait ``CUSTOM_GTPV1``.
 """,
     ),
     cfg.ListOpt(
@@ -157,12 +165,18 @@ scheduled: Nova has no way to attach one.
     cfg.StrOpt(
         "nvmf_socket",
         default="/var/tmp/spdk.sock",
-        help="Unix socket of the NVMe-oF target's JSON-RPC server.",
+        help="""
+Unix socket of the NVMe-oF target's JSON-RPC server, for nvmf_spdk_driver. The
+agent's user needs write access to it.
+""",
     ),
     cfg.StrOpt(
         "vhost_socket",
         default="/var/tmp/vhost.sock",
-        help="Unix socket of the vhost target's JSON-RPC server.",
+        help="""
+Unix socket of the vhost target's JSON-RPC server, for vhost_spdk_driver. The
+agent's user needs write access to it.
+""",
     ),
     cfg.StrOpt(
         "spdk_conf_file",
