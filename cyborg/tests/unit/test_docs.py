@@ -1,6 +1,7 @@
 """What the documentation names is there."""
 
 import argparse
+from importlib import metadata
 import pathlib
 import pkgutil
 import re
@@ -21,10 +22,15 @@ NAME = re.compile(r"``(cyborg(?:\.\w+)+)``")
 # ``[conductor] job_lease = 30``, possibly over two lines
 OPTION = re.compile(r"``\[(\w+)\]\s+(\w+)\b")
 COMMAND = re.compile(r"\bcyborg-(manage|dbsync|status) ((?:[a-z_]+ ?)+)")
+ACCELERATOR = re.compile(
+    r"\bopenstack (?:--\S+ \S+ )*accelerator ((?:[a-z]+ ?)+)"
+)
 FILE = re.compile(r"``((?:devstack|doc|etc|setup|tools|cyborg)/[\w./-]+)``")
 
-# Options of Nova's, and what deployment tools write for nobody.
+# Options of Nova's, of releases before, and what deployment tools write for
+# nobody.
 FOREIGN = {
+    ("conductor", "automated_clean"),
     ("compute", "arq_binding_timeout"),
     ("devices", "enabled_mdev_types"),
     ("libvirt", "pmem_namespaces"),
@@ -115,6 +121,23 @@ def test_commands_exist() -> None:
         ):
             wrong.append(f"{page}: cyborg-{tool} {typed}")
     assert wrong == []
+
+
+def test_commands_of_the_client_exist() -> None:
+    known = {
+        entry.name.removeprefix("accelerator_").replace("_", " ")
+        for entry in metadata.distribution(
+            "python-openstackclient"
+        ).entry_points
+        if entry.group == "openstack.accelerator.v2"
+    }
+    named = found(ACCELERATOR)
+    assert len(named) > 15
+    assert [
+        f"{page}: {typed}"
+        for page, typed in sorted(named)
+        if not any(f"{typed} ".startswith(f"{name} ") for name in known)
+    ] == []
 
 
 def test_files_exist() -> None:
