@@ -1,5 +1,7 @@
 """Sphinx configuration of the documentation."""
 
+from importlib import metadata
+
 extensions = [
     "openstackdocstheme",
     "oslo_config.sphinxconfiggen",
@@ -23,6 +25,9 @@ openstackdocs_repo_name = "openstack/cyborg"
 openstackdocs_bug_project = "openstack-cyborg"
 openstackdocs_bug_tag = "documentation"
 openstackdocs_auto_name = False
+# The theme would ask git, which has no tag to tell.
+openstackdocs_auto_version = False
+version = release = metadata.version("openstack-cyborg")
 
 html_theme = "openstackdocs"
 pygments_style = "native"
