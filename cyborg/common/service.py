@@ -90,7 +90,10 @@ def prepare(
         _read_options(CONF)
     except cfg.Error as error:
         sys.exit(f"Configuration: {error}")
-    logging.setup(CONF, "cyborg")
+    try:
+        logging.setup(CONF, "cyborg")
+    except OSError as error:
+        sys.exit(f"Configuration: log_dir or log_file: {error}")
     register_all()
 
 

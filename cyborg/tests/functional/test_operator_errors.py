@@ -105,6 +105,13 @@ def _run(
             "Configuration: Value for option conductor",
         ),
         (
+            "agent",
+            "log_dir",
+            "DEFAULT",
+            "/proc/nowhere",
+            "Configuration: log_dir or log_file: ",
+        ),
+        (
             "api",
             "connection",
             "database",
