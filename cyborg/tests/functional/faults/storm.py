@@ -184,6 +184,7 @@ class Storm:
             (self._slow_card, 5),
             (self._failing_card, 5),
             (self._hanging_card, 2),
+            (self._blind_driver, 2),
             (self._kill_placement, 3),
             (self._kill_api, 1),
             (self._power_cut, 1),
@@ -283,6 +284,13 @@ class Storm:
         hang = {"hang": True}
         self.site.steer(host, program=hang, create_mdev=hang, remove_mdev=hang)
         self._ended.wait(3)
+        self.site.steer(host)
+
+    def _blind_driver(self, rng: random.Random) -> None:
+        """Let a driver see nothing; what it reported stays."""
+        host = rng.choice(list(site_module.HOSTS))
+        self.site.steer(host, discover={"fail": "broken"})
+        self._ended.wait(rng.choice([1, 3]))
         self.site.steer(host)
 
     def _nova_away(self, rng: random.Random) -> None:
