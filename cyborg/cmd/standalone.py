@@ -38,6 +38,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="walk the main job, tell each step, and end",
     )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=service.Version().version_string_with_package(),
+    )
     return parser.parse_args(argv)
 
 

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any
 
+import pytest
+
 from cyborg.tests.fixtures import process
 
 # A daemon that does nothing, and says when it listens to signals.
@@ -105,11 +107,16 @@ def _start(
     )
 
 
-def test_version(tmp_path: pathlib.Path) -> None:
-    main = tmp_path / "cyborg-daemon"
-    main.write_text(IDLE)
+@pytest.mark.parametrize(
+    "command",
+    ["api", "conductor", "agent", "dbsync", "status", "manage", "standalone"],
+)
+def test_version(command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", main, "--version"],
+        [
+            *(sys.executable, "-W", "ignore"),
+            *("-m", f"cyborg.cmd.{command}", "--version"),
+        ],
         capture_output=True,
         text=True,
         env=process.environment(),
