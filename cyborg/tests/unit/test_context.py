@@ -1,6 +1,10 @@
 """Who asks, and what of it leaves the API."""
 
+import warnings
+
 from cyborg import context
+from cyborg.conf import CONF
+from cyborg.policies import device_profile as policies
 
 
 def test_no_token_travels() -> None:
@@ -30,3 +34,14 @@ def test_admin_is_one_role_in_any_case() -> None:
 def test_background_work_is_an_administrators() -> None:
     assert context.get_admin_context().is_admin
     assert not context.get_admin_context().is_service_request
+
+
+def test_deciding_warns_of_nothing() -> None:
+    CONF([], project="cyborg", default_config_files=[])
+    made = context.RequestContext(
+        project_id="p", roles=["reader"], overwrite=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made.can(policies.GET_ALL)
+    CONF.reset()
