@@ -413,6 +413,135 @@ def test_an_old_or_pinned_agent_makes_mdevs(
     assert not handle.in_use
 
 
+# -- a conductor of ours and an API of an earlier release
+
+
+class OldContext:
+    """The caller as an API of the 2023.2 release writes it down."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "user_id": "user-1",
+            "project_id": inventory.PROJECT,
+            "is_admin": False,
+            "roles": ["member"],
+            "auth_token": None,
+            "request_id": "req-1",
+            "read_deleted": "no",
+            "remote_address": "127.0.0.1",
+            "service_catalog": [],
+            "timestamp": "2024-01-10T08:00:00.000000",
+        }
+
+
+class OldAPI:
+    """Calls a conductor as an API of the 2023.2 release does."""
+
+    def __init__(self) -> None:
+        self._client = rpc.get_client(
+            messaging.Target(topic=constants.CONDUCTOR_TOPIC, version="1.0"),
+            AsItIs(),
+            "1.0",
+        )
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        return self._client.call(OldContext(), method, **arguments)
+
+
+def _of_1_0(kind: str, version: str, /, **data: Any) -> dict[str, Any]:
+    return _primitive(kind, **data) | {"cyborg_object.version": version}
+
+
+def test_an_old_api_creates_binds_and_deletes(
+    serve: Callable[..., None], store: inventory.Store
+) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=2))
+    serve(constants.CONDUCTOR_TOPIC, "c1", manager.ConductorManager())
+    api = OldAPI()
+    profile = api.call(
+        "device_profile_create",
+        obj_devprof=_of_1_0(
+            "DeviceProfile",
+            "1.1",
+            uuid=str(uuid.uuid4()),
+            name="pair",
+            groups=[{"resources:FPGA": "2"}],
+            description=None,
+        ),
+    )
+    assert profile["cyborg_object.version"] == "1.1"
+    stored = profile["cyborg_object.data"]
+    assert stored["name"] == "pair"
+    created = [
+        api.call(
+            "arq_create",
+            obj_extarq=_of_1_0(
+                "ExtARQ",
+                "1.2",
+                arq=_of_1_0(
+                    "ARQ",
+                    "1.1",
+                    device_profile_name="pair",
+                    device_profile_group_id=0,
+                    project_id=inventory.PROJECT,
+                ),
+            ),
+            devprof_id=stored["id"],
+        )
+        for _ in range(2)
+    ]
+    arqs = [
+        answer["cyborg_object.data"]["arq"]["cyborg_object.data"]
+        for answer in created
+    ]
+    assert [
+        (arq["state"], arq["project_id"], arq["device_profile_name"])
+        for arq in arqs
+    ] == [("Initial", inventory.PROJECT, "pair")] * 2
+
+    instance = str(uuid.uuid4())
+    values = {
+        "hostname": inventory.HOST,
+        "device_rp_uuid": rp_uuid,
+        "instance_uuid": instance,
+        "project_id": inventory.PROJECT,
+    }
+    uuids = [arq["uuid"] for arq in arqs]
+    patch = {
+        uuid_: [
+            {"path": f"/{name}", "op": "add", "value": value}
+            for name, value in values.items()
+        ]
+        for uuid_ in uuids
+    }
+    fields = dict.fromkeys(uuids, values)
+    api.call("arq_apply_patch", patch_list=patch, valid_fields=fields)
+    assert store.states() == ["Bound", "Bound"]
+    assert [row.status for row in store.rows(models.Notification)] == [
+        "completed",
+        "completed",
+    ]
+    # Errors arrive as what they are.
+    with pytest.raises(exception.DeviceProfileInUse):
+        api.call("device_profile_delete", obj_devprof=profile)
+
+    removal = {
+        uuids[0]: [{"path": f"/{name}", "op": "remove"} for name in values]
+    }
+    api.call(
+        "arq_apply_patch",
+        patch_list=removal,
+        valid_fields={uuids[0]: dict.fromkeys(values)},
+    )
+    assert store.states() == ["Unbound", "Bound"]
+    api.call("arq_delete_by_instance_uuid", instance=instance)
+    api.call("arq_delete_by_uuid", arqs=uuids[0])
+    assert store.rows(models.ARQ) == []
+    assert store.in_use() == 0
+    api.call("device_profile_delete", obj_devprof=profile)
+    assert store.rows(models.DeviceProfile) == []
+
+
 def test_what_an_old_agent_cannot_do_is_said(
     serve: Callable[..., None], config: config_fixture.Config
 ) -> None:
