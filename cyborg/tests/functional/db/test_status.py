@@ -17,8 +17,11 @@ from cyborg import conf
 from cyborg.clients import auth
 from cyborg.clients import placement as placement_client
 from cyborg.cmd import status
+from cyborg.db import engine as db_engine
 from cyborg.db import migration
 from cyborg.db import models
+from cyborg.manage.checks import database as database_checks
+from cyborg.manage.checks import peer as peer_checks
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import keystone as keystone_fixture
 from cyborg.tests.fixtures import placement as placement_fixture
@@ -200,9 +203,11 @@ class TestDatabase:
             assert checks.database().code == WARNING
             return
         assert checks.database().code == SUCCESS
-        monkeypatch.setitem(status.OLDEST_ENGINES, "MariaDB", (99, 1))
-        monkeypatch.setitem(status.OLDEST_ENGINES, "MySQL", (99, 1))
-        monkeypatch.setitem(status.OLDEST_ENGINES, "PostgreSQL", (99, 1))
+        monkeypatch.setitem(database_checks.OLDEST_ENGINES, "MariaDB", (99, 1))
+        monkeypatch.setitem(database_checks.OLDEST_ENGINES, "MySQL", (99, 1))
+        monkeypatch.setitem(
+            database_checks.OLDEST_ENGINES, "PostgreSQL", (99, 1)
+        )
         result = checks.database()
         assert result.code == FAILURE
         assert "upgrade it to 99.1" in str(result.details)
@@ -463,7 +468,7 @@ class TestAgents:
         assert result.code == WARNING
         assert "next release: host-1, host-2." in str(result.details)
 
-        monkeypatch.setattr(status, "OLDEST_AGENT", (1, 1))
+        monkeypatch.setattr(peer_checks, "OLDEST_AGENT", (1, 1))
         result = checks.agents()
         assert result.code == FAILURE
         assert "first: host-1, host-2." in str(result.details)
@@ -627,8 +632,8 @@ def test_database_away(
         "[database]\nconnection = mysql+pymysql://root@127.0.0.1:1/cyborg\n"
     )
     with contextlib.ExitStack() as stack:
-        stack.callback(status.db_engine.reset)
-        status.db_engine.reset()
+        stack.callback(db_engine.reset)
+        db_engine.reset()
         result = checks.database()
         assert result.code == FAILURE
         assert "does not answer" in str(result.details)
@@ -641,7 +646,7 @@ def test_database_url_of_another_driver(configure: Configure) -> None:
     checks = configure(
         "[database]\nconnection = mariadb+pymysql://root@127.0.0.1/cyborg\n"
     )
-    status.db_engine.reset()
+    db_engine.reset()
     result = checks.database()
     assert result.code == FAILURE
     assert "begins with mysql+pymysql://" in str(result.details)
