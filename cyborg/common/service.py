@@ -11,6 +11,7 @@ from importlib import metadata
 import logging as std_logging
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import Any
@@ -33,6 +34,8 @@ from cyborg.objects import register_all
 
 CONF = conf.CONF
 LOG = logging.getLogger(__name__)
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Version:
@@ -206,29 +209,28 @@ class Service:
             server.wait()
 
 
+def _signals() -> socket.socket:
+    """Return where the number of each signal can be read, a byte each.
+
+    Nothing is done in a handler. It runs in the middle of what the main
+    thread does, which may hold the very lock that waking it up takes; and it
+    is not run at all once that thread waits for something else.
+    """
+    for number in (*_ENDING, signal.SIGHUP):
+        signal.signal(number, lambda signum, frame: None)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    # Detached, or it would be closed when nobody refers to it any more.
+    signal.set_wakeup_fd(writer.detach())
+    return reader
+
+
 def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
     """Start, wait for a signal, stop. Returns the exit status.
 
     Errors made by the operator are one line on standard error.
     """
-    ended = threading.Event()
-    reload_wanted = threading.Event()
-    woken = threading.Event()
-
-    def on_end(signum: int, frame: Any) -> None:
-        ended.set()
-        woken.set()
-
-    def on_reload(signum: int, frame: Any) -> None:
-        reload_wanted.set()
-        woken.set()
-
-    for name, handler in (
-        ("SIGTERM", on_end),
-        ("SIGINT", on_end),
-        ("SIGHUP", on_reload),
-    ):
-        signal.signal(getattr(signal, name), handler)
+    signals = _signals()
     # cyborg-standalone prepares only while it starts.
     report_opts.set_defaults(CONF)
     # Workers of one program get the signal at once; each writes its own file.
@@ -243,11 +245,9 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
             sys.stderr.write(f"{problem}\n")
         stop()
         return 1
-    while not ended.is_set():
-        woken.wait()
-        woken.clear()
-        if reload_wanted.is_set():
-            reload_wanted.clear()
+    # Any other is about something else: SIGUSR2 has been answered by now.
+    while (number := signals.recv(1)[0]) not in _ENDING:
+        if number == signal.SIGHUP:
             _reload()
     LOG.info("Stopping")
     # A second signal, or work that does not end, must not hold the process.

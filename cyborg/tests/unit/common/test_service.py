@@ -38,6 +38,20 @@ sys.exit(service.serve(
 ))
 """
 
+# One where the kernel gives the signal to a thread that is not the main one.
+ELSEWHERE = """
+import signal, sys, threading
+from cyborg.common import service
+
+def start():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    print("ready", flush=True)
+
+service.prepare()
+sys.exit(service.serve(start, lambda: None))
+"""
+
 # One whose call never ends, and that has work of its own to leave to others.
 HANGING = """
 import sys, threading
@@ -193,6 +207,22 @@ def test_sighup_with_a_file_that_is_not_valid(tmp_path: pathlib.Path) -> None:
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60) == 0
         assert daemon.stdout.readline() == "8 600\n"
+    finally:
+        daemon.kill()
+        daemon.communicate()
+
+
+@pytest.mark.parametrize("program", [IDLE, ELSEWHERE])
+def test_sigterm_ends_it_whoever_gets_it(
+    tmp_path: pathlib.Path, program: str
+) -> None:
+    daemon = _start(tmp_path, program, "[DEFAULT]\ntransport_url = fake://\n")
+    try:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == "ready\n"
+        # Others that come in between are none of its business.
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0
     finally:
         daemon.kill()
         daemon.communicate()
