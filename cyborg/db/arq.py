@@ -18,18 +18,36 @@ PROFILES = models.DeviceProfile.__table__
 HANDLES = models.AttachHandle.__table__
 
 
-def _query() -> sa.Select[Any]:
-    return sa.select(
-        ARQS,
-        PROFILES.c.name.label("device_profile_name"),
-        HANDLES.c.uuid.label("attach_handle_uuid"),
-        HANDLES.c.attach_type.label("attach_handle_type"),
-        HANDLES.c.attach_info.label("attach_handle_info"),
-    ).select_from(
-        ARQS.join(
-            PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
-        ).outerjoin(HANDLES, HANDLES.c.id == ARQS.c.attach_handle_id)
+_SHOWN = sa.select(
+    ARQS,
+    PROFILES.c.name.label("device_profile_name"),
+    HANDLES.c.uuid.label("attach_handle_uuid"),
+    HANDLES.c.attach_type.label("attach_handle_type"),
+    HANDLES.c.attach_info.label("attach_handle_info"),
+).select_from(
+    ARQS.join(PROFILES, PROFILES.c.id == ARQS.c.device_profile_id).outerjoin(
+        HANDLES, HANDLES.c.id == ARQS.c.attach_handle_id
     )
+)
+_SHOWN_BY_UUIDS = _SHOWN.where(
+    ARQS.c.uuid.in_(sa.bindparam("uuids"))
+).order_by(ARQS.c.id)
+_WITH_PROFILE = sa.select(ARQS, PROFILES.c.profile_json).join_from(
+    ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+)
+# Not OR: MariaDB would read every ARQ of the profiles.
+_FOR_BIND = sa.union(
+    _WITH_PROFILE.where(ARQS.c.uuid.in_(sa.bindparam("uuids"))),
+    _WITH_PROFILE.where(ARQS.c.instance_uuid.in_(sa.bindparam("instances"))),
+)
+_IN_ORDER = sa.select(ARQS).order_by(ARQS.c.id)
+_BY_UUIDS = _IN_ORDER.where(ARQS.c.uuid.in_(sa.bindparam("uuids")))
+_LOCK = _IN_ORDER.where(ARQS.c.id.in_(sa.bindparam("ids"))).with_for_update()
+_LOCK_OF_INSTANCE = _IN_ORDER.where(
+    ARQS.c.instance_uuid == sa.bindparam("instance")
+).with_for_update()
+_SET_BOUND = sa.update(ARQS).where(ARQS.c.id == sa.bindparam("arq_id"))
+_DELETE = sa.delete(ARQS).where(ARQS.c.id.in_(sa.bindparam("ids")))
 
 
 @engine.reader
@@ -52,7 +70,7 @@ def find(
 
     :param scope: project whose ARQs the caller may see; None = all
     """
-    query = _query()
+    query = _SHOWN
     for column, values in (
         (ARQS.c.uuid, uuids),
         (ARQS.c.instance_uuid, instances),
@@ -79,7 +97,9 @@ def find_by_uuids(
     context: RequestContext, uuids: Collection[str]
 ) -> Sequence[sa.Row[Any]]:
     """Return those of the ARQs that exist, in the order they were made."""
-    return find(context, uuids=uuids)
+    return context.connection.execute(
+        _SHOWN_BY_UUIDS, {"uuids": list(uuids)}
+    ).all()
 
 
 @engine.reader
@@ -105,15 +125,9 @@ def for_bind(
 
     Each with ``profile_json`` of its profile.
     """
-    query = sa.select(ARQS, PROFILES.c.profile_json).join_from(
-        ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
-    )
-    # Not OR: MariaDB would read every ARQ of the profiles.
-    found = sa.union(
-        query.where(ARQS.c.uuid.in_(uuids)),
-        query.where(ARQS.c.instance_uuid.in_(instances)),
-    )
-    rows = context.connection.execute(found).all()
+    rows = context.connection.execute(
+        _FOR_BIND, {"uuids": list(uuids), "instances": list(instances)}
+    ).all()
     # SQLite does not find the column to order a union by.
     return sorted(rows, key=lambda row: row.id)
 
@@ -123,9 +137,7 @@ def for_release(
     context: RequestContext, uuids: Collection[str]
 ) -> Sequence[sa.Row[Any]]:
     """Return the ARQs named, as they are stored."""
-    return context.connection.execute(
-        sa.select(ARQS).where(ARQS.c.uuid.in_(uuids)).order_by(ARQS.c.id)
-    ).all()
+    return context.connection.execute(_BY_UUIDS, {"uuids": list(uuids)}).all()
 
 
 @engine.writer
@@ -133,12 +145,7 @@ def lock(
     context: RequestContext, ids: Collection[int]
 ) -> Sequence[sa.Row[Any]]:
     """Lock ARQs, in the order of their ids, and return them as they are."""
-    return context.connection.execute(
-        sa.select(ARQS)
-        .where(ARQS.c.id.in_(ids))
-        .order_by(ARQS.c.id)
-        .with_for_update()
-    ).all()
+    return context.connection.execute(_LOCK, {"ids": list(ids)}).all()
 
 
 @engine.writer
@@ -147,10 +154,7 @@ def lock_of_instance(
 ) -> Sequence[sa.Row[Any]]:
     """Lock and return all ARQs of an instance."""
     return context.connection.execute(
-        sa.select(ARQS)
-        .where(ARQS.c.instance_uuid == instance)
-        .order_by(ARQS.c.id)
-        .with_for_update()
+        _LOCK_OF_INSTANCE, {"instance": instance}
     ).all()
 
 
@@ -169,13 +173,7 @@ def set_bound(
 
     :param changes: for each, ``arq_id`` and the columns to set
     """
-    columns = [name for name in changes[0] if name != "arq_id"]
-    context.connection.execute(
-        sa.update(ARQS)
-        .where(ARQS.c.id == sa.bindparam("arq_id"))
-        .values({name: sa.bindparam(name) for name in columns}),
-        list(changes),
-    )
+    context.connection.execute(_SET_BOUND, list(changes))
 
 
 _RELEASED = {"hostname": None, "device_rp_uuid": None, "instance_uuid": None}
@@ -226,7 +224,7 @@ def set_deleting(context: RequestContext, ids: Collection[int]) -> None:
 def delete(context: RequestContext, ids: Collection[int]) -> None:
     """Remove ARQs, and with them what was to be done for them."""
     if ids:
-        context.connection.execute(sa.delete(ARQS).where(ARQS.c.id.in_(ids)))
+        context.connection.execute(_DELETE, {"ids": list(ids)})
 
 
 @engine.writer
@@ -259,13 +257,10 @@ def holding_handles_of(
     Each with ``profile_json`` of its profile.
     """
     return context.connection.execute(
-        sa.select(ARQS, PROFILES.c.profile_json)
-        .join_from(ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id)
-        .where(
+        _WITH_PROFILE.where(
             ARQS.c.deployable_id.in_(deployable_ids),
             ARQS.c.attach_handle_id.is_not(None),
-        )
-        .order_by(ARQS.c.id)
+        ).order_by(ARQS.c.id)
     ).all()
 
 

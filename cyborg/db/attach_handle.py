@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,49 +35,52 @@ def needs_host_work(attach_type: str, attach_info: str) -> bool:
     return attach_type == _MDEV or _ASKED in attach_info
 
 
-def _candidates(
-    deployable_ids: Collection[int], count: int
-) -> sa.Select[tuple[int, int, str, str]]:
-    return (
-        sa.select(
-            HANDLES.c.id,
-            HANDLES.c.deployable_id,
-            HANDLES.c.attach_type,
-            HANDLES.c.attach_info,
-        )
-        .where(
-            HANDLES.c.deployable_id.in_(deployable_ids),
-            HANDLES.c.in_use == sa.false(),
-            HANDLES.c.missing_since.is_(None),
-            # Looked at here, too: firmware may be changed since lately.
-            ~sa.exists().where(
-                DEPLOYABLES.c.id == HANDLES.c.deployable_id,
-                JOBS.c.device_id == DEPLOYABLES.c.device_id,
-                JOBS.c.finished_at.is_(None),
-            ),
-        )
-        .order_by(HANDLES.c.id)
-        .limit(count)
+_FREE: sa.Select[Any] = (
+    sa.select(
+        HANDLES.c.id,
+        HANDLES.c.deployable_id,
+        HANDLES.c.attach_type,
+        HANDLES.c.attach_info,
     )
+    .where(
+        HANDLES.c.deployable_id.in_(sa.bindparam("deployable_ids")),
+        HANDLES.c.in_use == sa.false(),
+        HANDLES.c.missing_since.is_(None),
+        # Looked at here, too: firmware may be changed since lately.
+        ~sa.exists().where(
+            DEPLOYABLES.c.id == HANDLES.c.deployable_id,
+            JOBS.c.device_id == DEPLOYABLES.c.device_id,
+            JOBS.c.finished_at.is_(None),
+        ),
+    )
+    .order_by(HANDLES.c.id)
+    .limit(sa.bindparam("count"))
+)
+_FREE_AND_NOT_LOCKED = _FREE.with_for_update(skip_locked=True)
+_FREE_ONCE_UNLOCKED = _FREE.with_for_update()
+_BY_IDS = sa.update(HANDLES).where(HANDLES.c.id.in_(sa.bindparam("ids")))
+_TAKE = _BY_IDS.where(HANDLES.c.in_use == sa.false()).values(in_use=True)
+_RELEASE = _BY_IDS.values(in_use=False)
+_RELEASE_WITHOUT_HOST_WORK = _RELEASE.where(~_NEEDS_HOST_WORK)
 
 
 @engine.writer
 def take(
     context: RequestContext, deployable_ids: Collection[int], count: int
-) -> Sequence[sa.Row[tuple[int, int, str, str]]]:
+) -> Sequence[sa.Row[Any]]:
     """Mark up to ``count`` free handles of the deployables as in use.
 
     The rows (id, deployable_id, attach_type, attach_info) are this
     transaction's alone. Fewer rows than wanted means that there are no more.
     """
-    query = _candidates(deployable_ids, count)
+    wanted = {"deployable_ids": list(deployable_ids), "count": count}
     # Step over what others are taking right now. If that leaves too few,
     # wait for them: they may yet roll back.
-    attempts = [query.with_for_update(skip_locked=True)]
+    attempts = [_FREE_AND_NOT_LOCKED]
     if engine.supports_skip_locked(context.connection):
-        attempts.append(query.with_for_update())
+        attempts.append(_FREE_ONCE_UNLOCKED)
     for attempt in attempts:
-        rows = context.connection.execute(attempt).all()
+        rows = context.connection.execute(attempt, wanted).all()
         if len(rows) == count:
             break
     if not rows:
@@ -84,12 +88,7 @@ def take(
     # The lock may not hold where the engine has none (SQLite) or keeps it on
     # one node (Galera): what counts is how many rows really changed.
     taken = context.connection.execute(
-        sa.update(HANDLES)
-        .where(
-            HANDLES.c.id.in_([row.id for row in rows]),
-            HANDLES.c.in_use == sa.false(),
-        )
-        .values(in_use=True)
+        _TAKE, {"ids": [row.id for row in rows]}
     ).rowcount
     if taken != len(rows):
         raise engine.Collision()
@@ -107,10 +106,8 @@ def release(
     :param keep_host_work: leave those in use that exist on the host and have
         to be removed there first
     """
-    statement = sa.update(HANDLES).where(HANDLES.c.id.in_(ids))
-    if keep_host_work:
-        statement = statement.where(~_NEEDS_HOST_WORK)
-    return context.connection.execute(statement.values(in_use=False)).rowcount
+    statement = _RELEASE_WITHOUT_HOST_WORK if keep_host_work else _RELEASE
+    return context.connection.execute(statement, {"ids": list(ids)}).rowcount
 
 
 @engine.reader

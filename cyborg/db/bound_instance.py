@@ -11,6 +11,15 @@ from cyborg.db import models
 
 BOUND = models.BoundInstance.__table__
 
+_IS_NAMED = BOUND.c.instance_uuid.in_(sa.bindparam("instances"))
+_LOCK = (
+    sa.select(BOUND.c.instance_uuid)
+    .where(_IS_NAMED)
+    .order_by(BOUND.c.id)
+    .with_for_update()
+)
+_DELETE = sa.delete(BOUND).where(_IS_NAMED)
+
 
 @engine.writer
 def create(context: RequestContext, instances: Collection[str]) -> None:
@@ -30,12 +39,7 @@ def lock(context: RequestContext, instances: Collection[str]) -> Sequence[str]:
     :returns: those that are entered
     """
     return (
-        context.connection.execute(
-            sa.select(BOUND.c.instance_uuid)
-            .where(BOUND.c.instance_uuid.in_(instances))
-            .order_by(BOUND.c.id)
-            .with_for_update()
-        )
+        context.connection.execute(_LOCK, {"instances": list(instances)})
         .scalars()
         .all()
     )
@@ -44,9 +48,7 @@ def lock(context: RequestContext, instances: Collection[str]) -> Sequence[str]:
 @engine.writer
 def delete(context: RequestContext, instances: Collection[str]) -> None:
     """Forget instances whose ARQs all go in this transaction."""
-    context.connection.execute(
-        sa.delete(BOUND).where(BOUND.c.instance_uuid.in_(instances))
-    )
+    context.connection.execute(_DELETE, {"instances": list(instances)})
 
 
 @engine.writer

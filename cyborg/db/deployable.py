@@ -33,6 +33,32 @@ _JOINED = {
 _COLUMNS = {**DEPLOYABLES.c, **_JOINED}
 
 
+_FOR_BIND = (
+    sa.select(
+        DEPLOYABLES.c.id,
+        DEPLOYABLES.c.uuid,
+        DEPLOYABLES.c.rp_uuid,
+        DEPLOYABLES.c.missing_since,
+        DEVICES.c.type.label("device_type"),
+        DEVICES.c.hostname,
+        DEVICES.c.missing_since.label("device_missing_since"),
+        HOSTS.c.rpc_host,
+        HOSTS.c.forced_down,
+        HOSTS.c.last_seen_at,
+        sa.exists()
+        .where(JOBS.c.device_id == DEVICES.c.id, JOBS.c.finished_at.is_(None))
+        .label("is_updated"),
+    )
+    .select_from(
+        DEPLOYABLES.join(
+            DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id
+        ).outerjoin(HOSTS, HOSTS.c.hostname == DEVICES.c.hostname)
+    )
+    .where(DEPLOYABLES.c.rp_uuid.in_(sa.bindparam("rp_uuids")))
+    .order_by(DEPLOYABLES.c.id)
+)
+
+
 def _query() -> sa.Select[Any]:
     return sa.select(
         DEPLOYABLES,
@@ -106,31 +132,7 @@ def for_bind(
     the device's firmware is being changed.
     """
     return context.connection.execute(
-        sa.select(
-            DEPLOYABLES.c.id,
-            DEPLOYABLES.c.uuid,
-            DEPLOYABLES.c.rp_uuid,
-            DEPLOYABLES.c.missing_since,
-            DEVICES.c.type.label("device_type"),
-            DEVICES.c.hostname,
-            DEVICES.c.missing_since.label("device_missing_since"),
-            HOSTS.c.rpc_host,
-            HOSTS.c.forced_down,
-            HOSTS.c.last_seen_at,
-            sa.exists()
-            .where(
-                JOBS.c.device_id == DEVICES.c.id,
-                JOBS.c.finished_at.is_(None),
-            )
-            .label("is_updated"),
-        )
-        .select_from(
-            DEPLOYABLES.join(
-                DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id
-            ).outerjoin(HOSTS, HOSTS.c.hostname == DEVICES.c.hostname)
-        )
-        .where(DEPLOYABLES.c.rp_uuid.in_(rp_uuids))
-        .order_by(DEPLOYABLES.c.id)
+        _FOR_BIND, {"rp_uuids": list(rp_uuids)}
     ).all()
 
 

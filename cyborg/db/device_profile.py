@@ -13,6 +13,17 @@ from cyborg.db import paging
 
 PROFILES = models.DeviceProfile.__table__
 
+_TAKEN = (
+    sa.select(PROFILES)
+    .where(
+        sa.or_(
+            PROFILES.c.uuid.in_(sa.bindparam("uuids")),
+            PROFILES.c.name.in_(sa.bindparam("names")),
+        )
+    )
+    .order_by(PROFILES.c.id)
+)
+
 
 @engine.reader
 def find(
@@ -42,9 +53,7 @@ def find_taken(
     To MySQL's indexes names are the same that differ in case only.
     """
     return context.connection.execute(
-        sa.select(PROFILES)
-        .where(sa.or_(PROFILES.c.uuid.in_(uuids), PROFILES.c.name.in_(names)))
-        .order_by(PROFILES.c.id)
+        _TAKEN, {"uuids": list(uuids), "names": list(names)}
     ).all()
 
 

@@ -13,6 +13,36 @@ from cyborg.db import engine
 from cyborg.db import models
 
 OUTBOX = models.Notification.__table__
+ARQS = models.ARQ.__table__
+
+_IS_DUE = OUTBOX.c.next_attempt_at <= sa.bindparam("now")
+_INSTANCES_DUE = (
+    sa.select(OUTBOX.c.instance_uuid)
+    .where(
+        _IS_DUE,
+        ~sa.exists().where(
+            ARQS.c.instance_uuid == OUTBOX.c.instance_uuid,
+            ARQS.c.state == states.ARQState.BIND_STARTED.value,
+        ),
+    )
+    .group_by(OUTBOX.c.instance_uuid)
+    .order_by(sa.func.min(OUTBOX.c.id))
+    .limit(sa.bindparam("limit"))
+)
+# The lock has to come from a statement on this one table: MariaDB locks every
+# row it joins.
+_LOCK_DUE = (
+    sa.select(OUTBOX)
+    .where(OUTBOX.c.instance_uuid.in_(sa.bindparam("instances")), _IS_DUE)
+    .order_by(OUTBOX.c.id)
+    .with_for_update(skip_locked=True)
+)
+_BY_IDS = OUTBOX.c.id.in_(sa.bindparam("ids"))
+_LEASE = sa.update(OUTBOX).where(_BY_IDS)
+_DELETE = sa.delete(OUTBOX).where(_BY_IDS)
+_DELETE_FOR = sa.delete(OUTBOX).where(
+    OUTBOX.c.arq_uuid.in_(sa.bindparam("arq_uuids"))
+)
 
 
 @engine.writer
@@ -28,9 +58,7 @@ def create(context: RequestContext, events: Sequence[dict[str, Any]]) -> None:
 @engine.writer
 def delete_for(context: RequestContext, arq_uuids: Collection[str]) -> None:
     """Drop events of ARQs that are bound no more: nobody waits for them."""
-    context.connection.execute(
-        sa.delete(OUTBOX).where(OUTBOX.c.arq_uuid.in_(arq_uuids))
-    )
+    context.connection.execute(_DELETE_FOR, {"arq_uuids": list(arq_uuids)})
 
 
 @engine.use_case
@@ -45,19 +73,9 @@ def claim(
     :param limit: most instances whose events are returned
     """
     now = timeutils.utcnow()
-    binding = sa.exists().where(
-        models.ARQ.instance_uuid == OUTBOX.c.instance_uuid,
-        models.ARQ.state == states.ARQState.BIND_STARTED.value,
-    )
-    # The lock has to come from a statement on this one table: MariaDB locks
-    # every row it joins.
     instances = (
         context.connection.execute(
-            sa.select(OUTBOX.c.instance_uuid)
-            .where(OUTBOX.c.next_attempt_at <= now, ~binding)
-            .group_by(OUTBOX.c.instance_uuid)
-            .order_by(sa.func.min(OUTBOX.c.id))
-            .limit(limit)
+            _INSTANCES_DUE, {"now": now, "limit": limit}
         )
         .scalars()
         .all()
@@ -65,19 +83,15 @@ def claim(
     if not instances:
         return []
     rows = context.connection.execute(
-        sa.select(OUTBOX)
-        .where(
-            OUTBOX.c.instance_uuid.in_(instances),
-            OUTBOX.c.next_attempt_at <= now,
-        )
-        .order_by(OUTBOX.c.id)
-        .with_for_update(skip_locked=True)
+        _LOCK_DUE, {"now": now, "instances": instances}
     ).all()
     if rows:
         context.connection.execute(
-            sa.update(OUTBOX)
-            .where(OUTBOX.c.id.in_([row.id for row in rows]))
-            .values(next_attempt_at=engine.after(lease))
+            _LEASE,
+            {
+                "ids": [row.id for row in rows],
+                "next_attempt_at": engine.after(lease),
+            },
         )
     return rows
 
@@ -85,7 +99,7 @@ def claim(
 @engine.use_case
 def delete(context: RequestContext, ids: Collection[int]) -> None:
     """Take events out that were delivered, or will never be."""
-    context.connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.id.in_(ids)))
+    context.connection.execute(_DELETE, {"ids": list(ids)})
 
 
 @engine.use_case
