@@ -1,6 +1,7 @@
 """Text from clients: what the database can hold, and uuids."""
 
 import json
+import re
 from typing import Any
 import uuid
 
@@ -9,9 +10,14 @@ from oslo_utils import uuidutils
 from cyborg.common import exception
 from cyborg.common.i18n import _
 
+_AS_STORED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff\uffff-\U0010ffff]")
+
 
 def canonical_uuid(value: Any) -> str | None:
     """Return ``value`` as uuids are stored, or None if it is none."""
+    if isinstance(value, str) and _AS_STORED.fullmatch(value):
+        return value
     if not isinstance(value, str) or not uuidutils.is_uuid_like(value):
         return None
     return str(uuid.UUID(value))
@@ -35,10 +41,7 @@ def is_storable(value: str) -> bool:
     PostgreSQL has no NUL, MySQL's utf8 nothing beyond the Basic Multilingual
     Plane, and nobody halves of surrogate pairs.
     """
-    return all(
-        "\0" < character < _NOWHERE and not "\ud800" <= character <= "\udfff"
-        for character in value
-    )
+    return _NOT_STORABLE.search(value) is None
 
 
 def to_find(value: str) -> str:
@@ -46,12 +49,7 @@ def to_find(value: str) -> str:
 
     Otherwise one that every engine can look for, in vain.
     """
-    if is_storable(value):
-        return value
-    return "".join(
-        character if is_storable(character) else _NOWHERE
-        for character in value
-    )
+    return _NOT_STORABLE.sub(_NOWHERE, value)
 
 
 def check(value: Any, name: str) -> None:
@@ -66,7 +64,8 @@ def check(value: Any, name: str) -> None:
             )
     elif isinstance(value, dict):
         for key, item in value.items():
-            check(key, _("A member of %s") % name)
+            if not is_storable(key):
+                check(key, _("A member of %s") % name)
             check(item, f"{name}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
