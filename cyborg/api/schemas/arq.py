@@ -51,35 +51,26 @@ CREATE = {
 }
 
 
-def _value_of(paths: list[str], schema: common.Schema) -> common.Schema:
-    """Return the schema of operations whose path is one of ``paths``."""
-    return {
-        "if": {"properties": {"path": {"enum": paths}}},
-        "then": {"properties": {"value": schema}},
-    }
+def _value(schema: common.Schema) -> common.Schema:
+    return {"properties": {"value": schema}}
 
 
+_UUID_PATHS = ["/device_rp_uuid", "/instance_uuid"]
 _OPERATION = {
     "type": "object",
     "properties": {
         "op": {"enum": ["add", "remove"]},
         "path": {
-            "enum": [
-                "/hostname",
-                "/device_rp_uuid",
-                "/instance_uuid",
-                "/project_id",
-            ]
+            "enum": ["/hostname", "/project_id", *_UUID_PATHS],
         },
     },
     "required": ["op", "path"],
     "if": {"properties": {"op": {"const": "add"}}, "required": ["op"]},
     "then": {
         "required": ["value"],
-        "allOf": [
-            _value_of(["/hostname", "/project_id"], common.NAME),
-            _value_of(["/device_rp_uuid", "/instance_uuid"], common.UUID),
-        ],
+        "if": {"properties": {"path": {"enum": _UUID_PATHS}}},
+        "then": _value(common.UUID),
+        "else": _value(common.NAME),
     },
 }
 UPDATE = {
