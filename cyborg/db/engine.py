@@ -267,6 +267,8 @@ def reader(
 
     @functools.wraps(function)
     def wrapper(context: Context, *args: P.args, **kwargs: P.kwargs) -> T:
+        if _is_open(context):
+            return function(context, *args, **kwargs)
         with reading(context):
             return function(context, *args, **kwargs)
 
@@ -280,6 +282,8 @@ def writer(
 
     @functools.wraps(function)
     def wrapper(context: Context, *args: P.args, **kwargs: P.kwargs) -> T:
+        if _is_open(context) and context.transaction.writing:
+            return function(context, *args, **kwargs)
         with writing(context):
             return function(context, *args, **kwargs)
 
