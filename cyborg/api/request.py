@@ -1,6 +1,7 @@
 """What a handler gets: the request, with what the API knows about it."""
 
 from collections.abc import Callable
+import functools
 import json
 from typing import Any
 from typing import ClassVar
@@ -162,7 +163,7 @@ class Request(pecan.Request):
 
     # -- links
 
-    @property
+    @functools.cached_property
     def base_url(self) -> str:
         """What links begin with, up to and without ``/v2``."""
         prefix = self.script_name.rstrip("/") or DEFAULT_PREFIX

@@ -177,13 +177,13 @@ class Router:
     """The root of the controllers: finds the operation for a request."""
 
     def __init__(self, controllers: Sequence[Any]) -> None:
-        # {number of segments: [(segments, operation, bound method)]}
-        self._table: dict[int, list[tuple[list[str], Operation, Handler]]] = {}
+        # {what is fixed: [(segments, operation, bound method)]}
+        self._table: dict[Any, list[tuple[list[str], Operation, Handler]]] = {}
         for controller in controllers:
             for described, handler in operations(controller):
                 for path in described.paths:
                     segments = api_request.split_path(path)
-                    self._table.setdefault(len(segments), []).append(
+                    self._table.setdefault(_fixed(segments), []).append(
                         (segments, described, handler)
                     )
         for entries in self._table.values():
@@ -197,7 +197,7 @@ class Router:
 
         :param wanted: segments of the path
         """
-        for entry in self._table.get(len(wanted), ()):
+        for entry in self._table.get(_fixed(wanted), ()):
             segments, described, _handler = entry
             if described.since <= version and _matches(segments, wanted):
                 yield entry
@@ -224,6 +224,14 @@ class Router:
         raise MethodNotAllowed(
             method=request.method, allow=", ".join(sorted(allowed))
         )
+
+
+def _fixed(segments: list[str]) -> tuple[int | str, ...]:
+    """Return what a path and the operations served there have in common.
+
+    Their number of segments, and the collection's name.
+    """
+    return len(segments), *segments[1:2]
 
 
 def _matches(segments: list[str], wanted: list[str]) -> bool:
