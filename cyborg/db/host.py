@@ -31,6 +31,11 @@ CONTROL_PATHS = models.ControlPathID.__table__
 ARQS = models.ARQ.__table__
 JOBS = models.Job.__table__
 
+_HEARTBEAT = sa.update(HOSTS).where(
+    HOSTS.c.hostname == sa.bindparam("name"),
+    HOSTS.c.report_digest == sa.bindparam("digest"),
+)
+
 # Parts of the interval between two comparisons with Placement, so that hosts
 # that came up together do not stay together.
 _SLOTS = 16
@@ -683,11 +688,13 @@ def heartbeat(
     """Note that a host is alive; False if its report is not the last one."""
     return (
         context.connection.execute(
-            sa.update(HOSTS)
-            .where(
-                HOSTS.c.hostname == hostname, HOSTS.c.report_digest == digest
-            )
-            .values(last_seen_at=_now(), rpc_host=rpc_host)
+            _HEARTBEAT,
+            {
+                "name": hostname,
+                "digest": digest,
+                "last_seen_at": _now(),
+                "rpc_host": rpc_host,
+            },
         ).rowcount
         == 1
     )
