@@ -317,7 +317,7 @@ def measure(arguments: argparse.Namespace) -> list[common.Figure]:
             for mode in arguments.modes:
                 pair = pairs[mode] if pairs else targets(site, mode, providers)
                 compare(pair, 40, 1, 1)
-                for clients in arguments.clients:
+                for clients in arguments.concurrency:
                     timings = compare(
                         pair, arguments.cycles, clients, arguments.rounds
                     )
@@ -346,7 +346,7 @@ def main() -> None:
     """Print what a boot cycle costs."""
     parser = common.parser(__doc__)
     parser.add_argument("--others", type=_numbers, default=[0, 10000, 100000])
-    parser.add_argument("--clients", type=_numbers, default=[1, 8])
+    parser.add_argument("--concurrency", type=_numbers, default=[1, 8, 32])
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
