@@ -1,8 +1,10 @@
 """The least code that does what Cyborg does for a boot cycle.
 
 The same HTTP requests by the same libraries, the same RPC calls, the same
-statements in the same transactions, and the same event for Nova. What is left
-out: authentication, policy, validation, versions, objects, retries, logs.
+statements in the same transactions over the same engine, the same policy, and
+the same event for Nova. Statements are put together once, when the program
+starts. What is left out: filters, authentication, validation, versions,
+objects, retries, logs.
 
     python -m benchmarks.floor api rpc|local PORT DATABASE TRANSPORT NOVA
     python -m benchmarks.floor conductor DATABASE TRANSPORT NOVA
@@ -32,9 +34,12 @@ import pecan  # noqa: E402
 import requests  # noqa: E402
 import sqlalchemy as sa  # noqa: E402
 
+from cyborg import context as cyborg_context  # noqa: E402
 from cyborg.api import pecan_cache  # noqa: E402
 from cyborg.common import rpc  # noqa: E402
+from cyborg.db import engine as db_engine  # noqa: E402
 from cyborg.db import models  # noqa: E402
+from cyborg.policies import arq as policies  # noqa: E402
 
 CONF = cfg.CONF
 TOPIC = "floor"
@@ -50,6 +55,7 @@ DEPLOYABLES = models.Deployable.__table__
 DEVICES = models.Device.__table__
 HANDLES = models.AttachHandle.__table__
 HOSTS = models.Host.__table__
+JOBS = models.Job.__table__
 PATHS = models.ControlPathID.__table__
 OUTBOX = models.Notification.__table__
 PROFILES = models.DeviceProfile.__table__
@@ -68,6 +74,130 @@ SHOWN = (
         ).outerjoin(HANDLES, HANDLES.c.id == ARQS.c.attach_handle_id)
     )
     .order_by(ARQS.c.id)
+)
+SHOWN_BY_UUIDS = SHOWN.where(ARQS.c.uuid.in_(sa.bindparam("uuids")))
+SHOWN_OF_INSTANCES = SHOWN.where(
+    ARQS.c.instance_uuid.in_(sa.bindparam("instances"))
+).limit(sa.bindparam("limit"))
+PROFILE_BY_NAME = (
+    sa.select(PROFILES)
+    .where(PROFILES.c.name.in_(sa.bindparam("names")))
+    .order_by(PROFILES.c.id)
+)
+PROFILE = (
+    sa.select(PROFILES)
+    .where(
+        sa.or_(
+            PROFILES.c.uuid.in_(sa.bindparam("names")),
+            PROFILES.c.name.in_(sa.bindparam("names")),
+        )
+    )
+    .order_by(PROFILES.c.id)
+)
+WITH_PROFILE = sa.select(ARQS, PROFILES.c.profile_json).join_from(
+    ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
+)
+ARQS_FOR_BIND = sa.union(
+    WITH_PROFILE.where(ARQS.c.uuid.in_(sa.bindparam("uuids"))),
+    WITH_PROFILE.where(ARQS.c.instance_uuid.in_(sa.bindparam("instances"))),
+)
+DEPLOYABLES_FOR_BIND = (
+    sa.select(
+        DEPLOYABLES.c.id,
+        DEPLOYABLES.c.uuid,
+        DEPLOYABLES.c.rp_uuid,
+        DEPLOYABLES.c.missing_since,
+        DEVICES.c.type,
+        DEVICES.c.hostname,
+        DEVICES.c.missing_since.label("device_missing_since"),
+        HOSTS.c.rpc_host,
+        HOSTS.c.forced_down,
+        HOSTS.c.last_seen_at,
+        sa.exists()
+        .where(JOBS.c.device_id == DEVICES.c.id, JOBS.c.finished_at.is_(None))
+        .label("is_updated"),
+    )
+    .select_from(
+        DEPLOYABLES.join(
+            DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id
+        ).outerjoin(HOSTS, HOSTS.c.hostname == DEVICES.c.hostname)
+    )
+    .where(DEPLOYABLES.c.rp_uuid.in_(sa.bindparam("rp_uuids")))
+    .order_by(DEPLOYABLES.c.id)
+)
+LOCK_ARQS = (
+    sa.select(ARQS)
+    .where(ARQS.c.id.in_(sa.bindparam("ids")))
+    .order_by(ARQS.c.id)
+    .with_for_update()
+)
+LOCK_ARQS_OF_INSTANCE = (
+    sa.select(ARQS)
+    .where(ARQS.c.instance_uuid == sa.bindparam("instance"))
+    .order_by(ARQS.c.id)
+    .with_for_update()
+)
+FREE_HANDLE = (
+    sa.select(
+        HANDLES.c.id,
+        HANDLES.c.deployable_id,
+        HANDLES.c.attach_type,
+        HANDLES.c.attach_info,
+    )
+    .where(
+        HANDLES.c.deployable_id.in_(sa.bindparam("deployable_ids")),
+        HANDLES.c.in_use == sa.false(),
+        HANDLES.c.missing_since.is_(None),
+    )
+    .order_by(HANDLES.c.id)
+    .limit(sa.bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+HANDLES_BY_IDS = sa.update(HANDLES).where(
+    HANDLES.c.id.in_(sa.bindparam("ids"))
+)
+TAKE_HANDLE = HANDLES_BY_IDS.where(HANDLES.c.in_use == sa.false()).values(
+    in_use=True
+)
+RELEASE_HANDLE = HANDLES_BY_IDS.where(
+    ~sa.or_(
+        HANDLES.c.attach_type == "MDEV",
+        HANDLES.c.attach_info.contains('"asked_type"', autoescape=True),
+    )
+).values(in_use=False)
+SET_BOUND = sa.update(ARQS).where(ARQS.c.id == sa.bindparam("arq_id"))
+FORGET_INSTANCE = sa.delete(BOUND).where(
+    BOUND.c.instance_uuid.in_(sa.bindparam("instances"))
+)
+DELETE_EVENTS_FOR = sa.delete(OUTBOX).where(
+    OUTBOX.c.arq_uuid.in_(sa.bindparam("arq_uuids"))
+)
+DELETE_ARQS = sa.delete(ARQS).where(ARQS.c.id.in_(sa.bindparam("ids")))
+IS_DUE = OUTBOX.c.next_attempt_at <= sa.bindparam("now")
+INSTANCES_DUE = (
+    sa.select(OUTBOX.c.instance_uuid)
+    .where(
+        IS_DUE,
+        ~sa.exists().where(
+            ARQS.c.instance_uuid == OUTBOX.c.instance_uuid,
+            ARQS.c.state == "BindStarted",
+        ),
+    )
+    .group_by(OUTBOX.c.instance_uuid)
+    .order_by(sa.func.min(OUTBOX.c.id))
+    .limit(100)
+)
+LOCK_EVENTS = (
+    sa.select(OUTBOX)
+    .where(OUTBOX.c.instance_uuid.in_(sa.bindparam("instances")), IS_DUE)
+    .order_by(OUTBOX.c.id)
+    .with_for_update(skip_locked=True)
+)
+LEASE_EVENTS = sa.update(OUTBOX).where(OUTBOX.c.id.in_(sa.bindparam("ids")))
+DELETE_EVENTS = sa.delete(OUTBOX).where(OUTBOX.c.id.in_(sa.bindparam("ids")))
+HEARTBEAT = sa.update(HOSTS).where(
+    HOSTS.c.hostname == sa.bindparam("name"),
+    HOSTS.c.report_digest == sa.bindparam("digest"),
 )
 NOT_SHOWN = ("id", "device_profile_id", "attach_handle_id", "substate")
 
@@ -97,16 +227,7 @@ class UseCases:
         self, context: Any, profile: str, project: str
     ) -> list[dict[str, Any]]:
         with self._engine.begin() as connection:
-            row = connection.execute(
-                sa.select(PROFILES)
-                .where(
-                    sa.or_(
-                        PROFILES.c.uuid.in_([profile]),
-                        PROFILES.c.name.in_([profile]),
-                    )
-                )
-                .order_by(PROFILES.c.id)
-            ).one()
+            row = connection.execute(PROFILE, {"names": [profile]}).one()
             made = str(uuid.uuid4())
             connection.execute(
                 sa.insert(ARQS),
@@ -116,89 +237,42 @@ class UseCases:
                         "project_id": project,
                         "device_profile_id": row.id,
                         "device_profile_group_id": 0,
+                        "resource_class": "PGPU",
                     }
                 ],
             )
-            rows = connection.execute(
-                SHOWN.where(ARQS.c.uuid.in_([made]))
-            ).all()
+            rows = connection.execute(SHOWN_BY_UUIDS, {"uuids": [made]}).all()
         return [show(row) for row in rows]
 
     def bind(self, context: Any, binding: dict[str, str]) -> None:
         instance = binding["instance_uuid"]
         with self._engine.begin() as connection:
-            query = sa.select(ARQS, PROFILES.c.profile_json).join_from(
-                ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
-            )
-            found = sa.union(
-                query.where(ARQS.c.uuid.in_([binding["uuid"]])),
-                query.where(ARQS.c.instance_uuid.in_([instance])),
-            )
-            arq = connection.execute(found).one()
+            arq = connection.execute(
+                ARQS_FOR_BIND,
+                {"uuids": [binding["uuid"]], "instances": [instance]},
+            ).one()
             deployable = connection.execute(
-                sa.select(
-                    DEPLOYABLES.c.id,
-                    DEPLOYABLES.c.uuid,
-                    DEPLOYABLES.c.rp_uuid,
-                    DEPLOYABLES.c.missing_since,
-                    DEVICES.c.type,
-                    DEVICES.c.hostname,
-                    DEVICES.c.missing_since.label("device_missing_since"),
-                    HOSTS.c.rpc_host,
-                    HOSTS.c.forced_down,
-                    HOSTS.c.last_seen_at,
-                )
-                .select_from(
-                    DEPLOYABLES.join(
-                        DEVICES, DEVICES.c.id == DEPLOYABLES.c.device_id
-                    ).outerjoin(HOSTS, HOSTS.c.hostname == DEVICES.c.hostname)
-                )
-                .where(DEPLOYABLES.c.rp_uuid.in_([binding["device_rp_uuid"]]))
-                .order_by(DEPLOYABLES.c.id)
+                DEPLOYABLES_FOR_BIND, {"rp_uuids": [binding["device_rp_uuid"]]}
             ).one()
             connection.execute(sa.insert(BOUND), [{"instance_uuid": instance}])
-            connection.execute(
-                sa.select(ARQS)
-                .where(ARQS.c.id.in_([arq.id]))
-                .order_by(ARQS.c.id)
-                .with_for_update()
-            ).all()
+            connection.execute(LOCK_ARQS, {"ids": [arq.id]}).all()
             handle = connection.execute(
-                sa.select(
-                    HANDLES.c.id,
-                    HANDLES.c.deployable_id,
-                    HANDLES.c.attach_type,
-                )
-                .where(
-                    HANDLES.c.deployable_id.in_([deployable.id]),
-                    HANDLES.c.in_use == sa.false(),
-                    HANDLES.c.missing_since.is_(None),
-                )
-                .order_by(HANDLES.c.id)
-                .limit(1)
-                .with_for_update(skip_locked=True)
+                FREE_HANDLE, {"deployable_ids": [deployable.id], "count": 1}
             ).one()
+            connection.execute(TAKE_HANDLE, {"ids": [handle.id]})
             connection.execute(
-                sa.update(HANDLES)
-                .where(
-                    HANDLES.c.id.in_([handle.id]),
-                    HANDLES.c.in_use == sa.false(),
-                )
-                .values(in_use=True)
-            )
-            connection.execute(
-                sa.update(ARQS)
-                .where(ARQS.c.id == arq.id)
-                .values(
-                    state="Bound",
-                    hostname=binding["hostname"],
-                    device_rp_uuid=binding["device_rp_uuid"],
-                    instance_uuid=instance,
-                    project_id=arq.project_id,
-                    attach_handle_id=handle.id,
-                    deployable_id=deployable.id,
-                    substate="Initial",
-                )
+                SET_BOUND,
+                {
+                    "arq_id": arq.id,
+                    "state": "Bound",
+                    "hostname": binding["hostname"],
+                    "device_rp_uuid": binding["device_rp_uuid"],
+                    "instance_uuid": instance,
+                    "project_id": arq.project_id,
+                    "attach_handle_id": handle.id,
+                    "deployable_id": deployable.id,
+                    "substate": "Initial",
+                },
             )
             connection.execute(
                 sa.insert(OUTBOX),
@@ -216,31 +290,17 @@ class UseCases:
 
     def delete(self, context: Any, instance: str) -> None:
         with self._engine.begin() as connection:
-            connection.execute(
-                sa.delete(BOUND).where(BOUND.c.instance_uuid.in_([instance]))
-            )
+            connection.execute(FORGET_INSTANCE, {"instances": [instance]})
             rows = connection.execute(
-                sa.select(ARQS)
-                .where(ARQS.c.instance_uuid == instance)
-                .order_by(ARQS.c.id)
-                .with_for_update()
+                LOCK_ARQS_OF_INSTANCE, {"instance": instance}
             ).all()
             connection.execute(
-                sa.update(HANDLES)
-                .where(
-                    HANDLES.c.id.in_([row.attach_handle_id for row in rows]),
-                    HANDLES.c.attach_type.not_in(["MDEV"]),
-                )
-                .values(in_use=False)
+                RELEASE_HANDLE, {"ids": [row.attach_handle_id for row in rows]}
             )
             connection.execute(
-                sa.delete(OUTBOX).where(
-                    OUTBOX.c.arq_uuid.in_([row.uuid for row in rows])
-                )
+                DELETE_EVENTS_FOR, {"arq_uuids": [row.uuid for row in rows]}
             )
-            connection.execute(
-                sa.delete(ARQS).where(ARQS.c.id.in_([row.id for row in rows]))
-            )
+            connection.execute(DELETE_ARQS, {"ids": [row.id for row in rows]})
 
     def wake(self, context: Any) -> None:
         self._wake()
@@ -249,12 +309,13 @@ class UseCases:
         with self._engine.begin() as connection:
             return bool(
                 connection.execute(
-                    sa.update(HOSTS)
-                    .where(
-                        HOSTS.c.hostname == host,
-                        HOSTS.c.report_digest == digest,
-                    )
-                    .values(last_seen_at=timeutils.utcnow())
+                    HEARTBEAT,
+                    {
+                        "name": host,
+                        "digest": digest,
+                        "last_seen_at": timeutils.utcnow(),
+                        "rpc_host": host,
+                    },
                 ).rowcount
             )
 
@@ -315,40 +376,24 @@ class Outbox:
 
     def _send(self) -> None:
         now = timeutils.utcnow()
-        binding = sa.exists().where(
-            ARQS.c.instance_uuid == OUTBOX.c.instance_uuid,
-            ARQS.c.state == "BindStarted",
-        )
         with self._engine.begin() as connection:
             instances = (
-                connection.execute(
-                    sa.select(OUTBOX.c.instance_uuid)
-                    .where(OUTBOX.c.next_attempt_at <= now, ~binding)
-                    .group_by(OUTBOX.c.instance_uuid)
-                    .order_by(sa.func.min(OUTBOX.c.id))
-                    .limit(100)
-                )
-                .scalars()
-                .all()
+                connection.execute(INSTANCES_DUE, {"now": now}).scalars().all()
             )
             if not instances:
                 return
             rows = connection.execute(
-                sa.select(OUTBOX)
-                .where(
-                    OUTBOX.c.instance_uuid.in_(instances),
-                    OUTBOX.c.next_attempt_at <= now,
-                )
-                .order_by(OUTBOX.c.id)
-                .with_for_update(skip_locked=True)
+                LOCK_EVENTS, {"now": now, "instances": instances}
             ).all()
             ids = [row.id for row in rows]
             if not ids:
                 return
             connection.execute(
-                sa.update(OUTBOX)
-                .where(OUTBOX.c.id.in_(ids))
-                .values(next_attempt_at=now + datetime.timedelta(seconds=60))
+                LEASE_EVENTS,
+                {
+                    "ids": ids,
+                    "next_attempt_at": now + datetime.timedelta(seconds=60),
+                },
             )
         events = [
             {
@@ -361,7 +406,7 @@ class Outbox:
         ]
         self._session.post(self._url, json={"events": events})
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.id.in_(ids)))
+            connection.execute(DELETE_EVENTS, {"ids": ids})
 
 
 class Remote:
@@ -372,6 +417,10 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         return functools.partial(self._client.call, method=name)
+
+
+def authorize(request: Any, rule: str) -> None:
+    cyborg_context.RequestContext.from_environ(request.environ).can(rule)
 
 
 class Controller:
@@ -387,12 +436,11 @@ class Controller:
 
     @pecan.expose(content_type="application/json")
     def post(self, request: Any, response: Any, **body: Any) -> str:
+        authorize(request, policies.CREATE)
         name = request.json["device_profile_name"]
         with self._engine.connect() as connection:
             profile = connection.execute(
-                sa.select(PROFILES)
-                .where(PROFILES.c.name.in_([name]))
-                .order_by(PROFILES.c.id)
+                PROFILE_BY_NAME, {"names": [name]}
             ).one()
         rows = self._conductor.create(
             {}, profile=profile.uuid, project="project"
@@ -402,6 +450,7 @@ class Controller:
 
     @pecan.expose(content_type="application/json")
     def patch(self, request: Any, response: Any, **body: Any) -> str:
+        authorize(request, policies.UPDATE)
         ((uuid_, changes),) = request.json.items()
         values = {change["path"][1:]: change["value"] for change in changes}
         self._conductor.bind({}, binding={"uuid": uuid_, **values})
@@ -410,30 +459,24 @@ class Controller:
 
     @pecan.expose(content_type="application/json")
     def get(self, request: Any, response: Any, instance: str) -> str:
+        authorize(request, policies.GET_ALL)
         with self._engine.connect() as connection:
             rows = connection.execute(
-                SHOWN.where(ARQS.c.instance_uuid.in_([instance]))
+                SHOWN_OF_INSTANCES, {"instances": [instance], "limit": 1000}
             ).all()
         return json.dumps({"arqs": [show(row) for row in rows]})
 
     @pecan.expose(content_type="application/json")
     def delete(self, request: Any, response: Any, instance: str) -> str:
+        authorize(request, policies.DELETE)
         self._conductor.delete({}, instance=instance)
         response.status = 204
         return ""
 
 
 def make_engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, pool_size=50)
-
-    @sa.event.listens_for(engine, "connect")
-    def read_committed(connection: Any, record: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-            )
-
-    return engine
+    db_engine.configure(connection=url)
+    return db_engine.get_engine()
 
 
 def transport(url: str) -> Any:
