@@ -37,6 +37,8 @@ Context = cyborg_context.RequestContext
 
 # Seconds that a connection was not used for and is believed to live.
 _TRUSTED = 1.0
+# Noted with a connection whose last statement was COMMIT.
+_COMMITTED = "cyborg_committed"
 
 _manager = enginefacade.transaction_context()
 _begin = threading.local()
@@ -56,6 +58,22 @@ def _on_engine_created(engine: sa.Engine) -> None:
     if engine.dialect.name == "mysql":
         _prepare_mysql(engine)
     _ping_only_idle(engine)
+
+
+def _roll_back_only_what_is_open(engine: sa.Engine) -> None:
+    """Spare connections the ROLLBACK that follows a COMMIT.
+
+    The pool rolls back whatever is given back to it, for which MySQL's
+    drivers send one more statement even if nothing is left to roll back.
+    """
+    dialect: Any = engine.dialect
+    roll_back = dialect.do_rollback
+
+    def unless_committed(connection: Any) -> None:
+        if not connection.info.pop(_COMMITTED, False):
+            roll_back(connection)
+
+    dialect.do_rollback = unless_committed
 
 
 def _ping_only_idle(engine: sa.Engine) -> None:
@@ -87,6 +105,8 @@ def _ping_only_idle(engine: sa.Engine) -> None:
 
 
 def _prepare_mysql(engine: sa.Engine) -> None:
+    _roll_back_only_what_is_open(engine)
+
     # PostgreSQL's default, so both behave alike: a read after a lock sees
     # what the lock waited for, and rows that do not exist are not locked.
     @sa.event.listens_for(engine, "connect")
@@ -237,11 +257,13 @@ def writing(context: Context) -> Iterator[sa.Connection]:
     _begin.writing = True
     context.transaction.after_commit = []
     try:
-        with (
-            get_engine().begin() as connection,
-            _opened(context, connection, writing=True),
-        ):
-            yield connection
+        with get_engine().connect() as connection:
+            with (
+                connection.begin(),
+                _opened(context, connection, writing=True),
+            ):
+                yield connection
+            connection.info[_COMMITTED] = True
     finally:
         _begin.writing = outer
     for callback in context.transaction.after_commit:

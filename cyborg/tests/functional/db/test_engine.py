@@ -217,3 +217,30 @@ def test_idle_connections_are_asked_whether_they_live(
             connection.execute(TABLE.select())
     with engine.reading(context) as connection:
         assert len(connection.execute(TABLE.select()).all()) == 2
+
+
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_rolls_back_only_what_is_open(db: sa.Engine) -> None:
+    def rolled_back(connection: sa.Connection) -> int:
+        # One connection serves them all, one after the other.
+        row = connection.execute(
+            sa.text("SHOW SESSION STATUS LIKE 'Com_rollback'")
+        ).one()
+        return int(row[1])
+
+    context = cyborg_context.get_admin_context()
+    with engine.writing(context) as connection:
+        start = rolled_back(connection)
+    with engine.reading(context) as connection:
+        assert rolled_back(connection) == start
+    with engine.writing(context) as connection:
+        assert rolled_back(connection) == start + 1
+        increment(context, "a")
+    with (
+        contextlib.suppress(LookupError),
+        engine.writing(context) as connection,
+    ):
+        assert rolled_back(connection) == start + 1
+        increment(context, "b")
+        raise LookupError
+    assert values(db) == {"a": 1, "b": 0}
