@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,13 @@ _SHOWN = sa.select(
         HANDLES, HANDLES.c.id == ARQS.c.attach_handle_id
     )
 )
+# What ARQs can be found by, by the name that its value has in a statement.
+_IS = {
+    "scope": ARQS.c.project_id == sa.bindparam("scope"),
+    "uuids": ARQS.c.uuid.in_(sa.bindparam("uuids")),
+    "instances": ARQS.c.instance_uuid.in_(sa.bindparam("instances")),
+    "states": ARQS.c.state.in_(sa.bindparam("states")),
+}
 _SHOWN_BY_UUIDS = _SHOWN.where(
     ARQS.c.uuid.in_(sa.bindparam("uuids"))
 ).order_by(ARQS.c.id)
@@ -70,18 +78,13 @@ def find(
 
     :param scope: project whose ARQs the caller may see; None = all
     """
-    query = _SHOWN
-    for column, values in (
-        (ARQS.c.uuid, uuids),
-        (ARQS.c.instance_uuid, instances),
-        (ARQS.c.state, states),
-    ):
-        if values is not None:
-            query = query.where(paging.is_one_of(column, list(values)))
-    visible = None
-    if scope is not None:
-        visible = ARQS.c.project_id == scope
-        query = query.where(visible)
+    if states is not None:
+        # PostgreSQL would refuse to compare others.
+        states = [each for each in states if each in {*ARQState}]
+    values = paging.given(
+        scope=scope, uuids=uuids, instances=instances, states=states
+    )
+    query = _found_by(*values)
     for column, value in (
         (ARQS.c.project_id, project_id),
         (ARQS.c.hostname, hostname),
@@ -89,7 +92,13 @@ def find(
     ):
         if value is not None:
             query = query.where(paging.is_exactly(context, column, [value]))
-    return paging.fetch(context, query, page, ARQS.c, visible)
+    visible = None if scope is None else ARQS.c.project_id == scope
+    return paging.fetch(context, query, page, ARQS.c, visible, values)
+
+
+@functools.cache
+def _found_by(*names: str) -> sa.Select[Any]:
+    return _SHOWN.where(*(_IS[name] for name in names))
 
 
 @engine.reader

@@ -3,8 +3,11 @@
 What a page costs does not depend on how far down the list it is.
 """
 
+from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,6 +42,7 @@ def fetch(
     page: Page,
     columns: Any,
     visible: sa.ColumnElement[bool] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> Sequence[sa.Row[Any]]:
     """Run ``query`` for a page: one statement, and one more for a marker.
 
@@ -46,25 +50,58 @@ def fetch(
         sorted by; has ``id`` and ``uuid``
     :param visible: records whose existence the caller may learn of; None =
         all
+    :param values: of the parameters of ``query``, which then usually is one
+        that lasts, so that what is made of it for a page is kept
     :raises Invalid: no such record has the marker's uuid
     """
     key, unique = columns[page.sort_key], columns["id"]
-    if isinstance(key.type, sa.Enum):
-        # Each engine orders an enumeration in its own way.
-        key = sa.cast(key, sa.String(64))
+    arrange = _arrange if values is None else _arrange_once
     if page.marker is not None:
-        query = query.where(_after(context, page, key, columns, visible))
-    order = [unique.desc() if page.descending else unique.asc()]
-    if page.sort_key != "id":
+        query = query.where(
+            _after(context, page, _comparable(key), columns, visible)
+        )
+        arrange = _arrange
+    query = arrange(
+        query, key, unique, page.descending, page.limit is not None
+    )
+    return context.connection.execute(
+        query, {**(values or {}), "page_limit": page.limit}
+    ).all()
+
+
+def given(**values: Collection[str] | None) -> dict[str, Any]:
+    """Return the values that there are, as statements take them."""
+    return {
+        name: value if isinstance(value, str) else list(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _comparable(key: Any) -> Any:
+    # Each engine orders an enumeration in its own way.
+    return (
+        sa.cast(key, sa.String(64)) if isinstance(key.type, sa.Enum) else key
+    )
+
+
+def _arrange(
+    query: sa.Select[Any], key: Any, unique: Any, descending: bool, cut: bool
+) -> sa.Select[Any]:
+    """Return ``query`` in order, cut to ``page_limit`` records."""
+    order = [unique.desc() if descending else unique.asc()]
+    if key is not unique:
+        key = _comparable(key)
         order = [
             key.is_(None),
-            key.desc() if page.descending else key.asc(),
+            key.desc() if descending else key.asc(),
             *order,
         ]
     query = query.order_by(*order)
-    if page.limit is not None:
-        query = query.limit(page.limit)
-    return context.connection.execute(query).all()
+    return query.limit(sa.bindparam("page_limit")) if cut else query
+
+
+_arrange_once = functools.lru_cache(maxsize=256)(_arrange)
 
 
 def _after(
