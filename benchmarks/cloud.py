@@ -5,7 +5,11 @@ a real Placement (on SQLite, which writes for one at a time) and a MariaDB of
 their own. First every host reports for the first time; then, with all
 published, every host sends heartbeats as fast as they are answered.
 
-    python -m benchmarks.cloud --hosts 1000
+To publish a large cloud takes Placement hours, so that the second cloud is
+written into the database as it looks afterwards. Its agents send heartbeats
+as often as real ones, each at a time of its own.
+
+    python -m benchmarks.cloud --hosts 1000 --steady 10000 --seconds 180
 """
 
 import argparse
@@ -13,28 +17,37 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import hashlib
+import itertools
 import json
 import pathlib
 import queue
 import tempfile
 import time
 
+from oslo_config import cfg
 from oslo_service import backend
 
 # What is imported below would choose another one.
 backend.init_backend(backend.BackendType.THREADING)
 
+import sqlalchemy as sa  # noqa: E402
+
 from benchmarks import common  # noqa: E402
+from benchmarks import records  # noqa: E402
 from benchmarks import reports  # noqa: E402
+from cyborg.db import models  # noqa: E402
 from cyborg.tests.fixtures import placement as placement_fixture  # noqa: E402
 from cyborg.tests.fixtures import process  # noqa: E402
 from cyborg.tests.functional.faults import peers  # noqa: E402
 
+CONF = cfg.CONF
 DEVICES = 8
 CONDUCTORS = 2
 # Agents that wait for an answer at the same time.
 CLIENTS = 16
 BEATS = 5  # of each host
+BATCH = 500  # hosts written at a time
 PUBLISH_TIMEOUT = 4 * 3600
 
 
@@ -92,6 +105,27 @@ class Cloud:
                     work(agent)
 
         common.load(client, CLIENTS, [])
+
+    def beat_for(self, seconds: float) -> common.Timing:
+        """Let agents send heartbeats when they are due, each in its turn."""
+        interval = CONF.agent.heartbeat_interval / len(self.agents)
+        turns = itertools.count()
+        start = time.perf_counter()
+
+        def client(number: int, timing: common.Timing) -> None:
+            while True:
+                turn = next(turns)
+                due = start + turn * interval
+                if due > start + seconds:
+                    return
+                time.sleep(max(0.0, due - time.perf_counter()))
+                agent = self.agents[turn % len(self.agents)]
+                with timing.step("heartbeat"):
+                    agent.heartbeat()
+                late = time.perf_counter() - due
+                timing.steps.setdefault("since due", []).append(late)
+
+        return common.load(client, CLIENTS, [])
 
     def behind(self) -> int:
         """Return how many hosts Placement does not know yet."""
@@ -161,8 +195,65 @@ class Phase:
         ]
 
 
+def seed(site: common.Site, names: Sequence[str]) -> None:
+    """Write what the conductors know of hosts that have been published."""
+    common.say(f"writing {len(names)} hosts into the database")
+    for start in range(0, len(names), BATCH):
+        with site.engine.begin() as connection:
+            records.add_cards(
+                connection, names[start : start + BATCH], DEVICES
+            )
+    with site.engine.begin() as connection:
+        connection.execute(
+            sa.update(models.Host).values(
+                report_digest=sa.func.sha2(models.Host.hostname, 256)
+            )
+        )
+
+
+def measure_steady(hosts: int, seconds: float) -> list[common.Figure]:
+    """Run heartbeats of a large cloud and return the figures."""
+    with (
+        reports.with_placement("benchmarks.placement") as placement,
+        own_database() as database_url,
+        common.site(placement.url, database_url) as site,
+        reports.connected(site) as conductor,
+    ):
+        agents = [
+            reports.Agent(conductor, f"compute-{number}")
+            for number in range(hosts)
+        ]
+        for agent in agents:
+            agent.digest = hashlib.sha256(agent.host.encode()).hexdigest()
+        seed(site, [agent.host for agent in agents])
+        cloud = Cloud(site, placement, agents)
+        for each in cloud.conductors:
+            each.start()
+        timings: list[common.Timing] = []
+        phase = cloud.phase(
+            f"{hosts} hosts send heartbeats for {seconds:.0f} s",
+            lambda: timings.append(cloud.beat_for(seconds)),
+        )
+        (timing,) = timings
+        name = f"{hosts} hosts"
+        return [
+            *phase.figures(name, "heartbeat", timing.count("heartbeat")),
+            common.Figure(
+                f"{name}: conductors busy", phase.cpu / phase.seconds, "cores"
+            ),
+            common.Figure(
+                f"{name}: answer, p50", timing.p50("heartbeat"), "ms"
+            ),
+            common.Figure(
+                f"{name}: answered after it was due, p99",
+                common.percentile(timing.steps["since due"], 99) * 1000,
+                "ms",
+            ),
+        ]
+
+
 def measure(hosts: int) -> list[common.Figure]:
-    """Run everything and return the figures."""
+    """Publish a cloud, send heartbeats, and return the figures."""
     with (
         reports.with_placement("benchmarks.placement") as placement,
         own_database() as database_url,
@@ -203,11 +294,24 @@ def measure(hosts: int) -> list[common.Figure]:
 def main() -> None:
     """Print what a cloud costs."""
     parser = common.parser(__doc__)
-    parser.add_argument("--hosts", type=int, default=1000)
-    arguments: argparse.Namespace = parser.parse_args()
-    common.run(
-        lambda: common.publish(measure(arguments.hosts), arguments.json)
+    parser.add_argument(
+        "--hosts", type=int, default=1000, help="to publish; 0 = none"
     )
+    parser.add_argument(
+        "--steady", type=int, default=10000, help="that beat; 0 = none"
+    )
+    parser.add_argument("--seconds", type=float, default=180)
+    arguments: argparse.Namespace = parser.parse_args()
+
+    def run() -> None:
+        figures = []
+        if arguments.hosts:
+            figures += measure(arguments.hosts)
+        if arguments.steady:
+            figures += measure_steady(arguments.steady, arguments.seconds)
+        common.publish(figures, arguments.json)
+
+    common.run(run)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,10 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
 @dataclasses.dataclass
 class Timing:
     """How long something took, each time; seconds.
