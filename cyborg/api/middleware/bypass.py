@@ -11,6 +11,7 @@ from typing import Any
 
 from oslo_middleware import cors
 from oslo_middleware import http_proxy_to_wsgi
+from oslo_middleware import sizelimit
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Filter = Callable[[Application], Application]
@@ -65,4 +66,15 @@ def proxy_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
     return _only(
         lambda environ: not _FORWARDED.isdisjoint(environ),
         http_proxy_to_wsgi.HTTPProxyToWSGI.factory(global_conf, **local_conf),
+    )
+
+
+def size_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
+    """Return the filter for requests that have a body."""
+    return _only(
+        lambda environ: (
+            environ.get("CONTENT_LENGTH", "") not in ("", "0")
+            or "HTTP_TRANSFER_ENCODING" in environ
+        ),
+        sizelimit.RequestBodySizeLimiter.factory(global_conf, **local_conf),
     )

@@ -25,16 +25,22 @@ class ErrorsMiddleware:
     ) -> Iterable[bytes]:
         request = webob.Request(environ)
         try:
-            response = request.get_response(self._application)
+            status_line, headers, body = request.call_application(
+                self._application
+            )
         except Exception as error:
             status, text = errors.describe(
                 error, environ.get(request_id.ENV_REQUEST_ID)
             )
             return errors.respond(environ, start_response, status, text)
-        if (
-            response.status_int >= 400
-            and response.content_type != "application/json"
-        ):
+        if status_line < "400":
+            start_response(status_line, headers)
+            answer: Iterable[bytes] = body
+            return answer
+        response = webob.Response(
+            status=status_line, headerlist=headers, app_iter=body
+        )
+        if response.content_type != "application/json":
             explanation = _plain_text(response)
             status = response.status_int
             response.body = errors.body(status, explanation)

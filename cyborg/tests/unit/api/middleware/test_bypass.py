@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+import io
 from typing import Any
 
 import pytest
@@ -74,3 +75,34 @@ def test_what_a_proxy_says_counts_if_wanted(
         assert ask(filtered, **headers).text == text
     finally:
         CONF.clear_override("enable_proxy_headers_parsing", "oslo_middleware")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({}, 200),
+        ({"CONTENT_LENGTH": "0"}, 200),
+        ({"CONTENT_LENGTH": "8"}, 200),
+        ({"CONTENT_LENGTH": "9"}, 413),
+        ({"HTTP_TRANSFER_ENCODING": "chunked"}, 413),
+    ],
+)
+def test_bodies_may_not_be_too_large(
+    sent: dict[str, str], status: int
+) -> None:
+    def reader(
+        environ: dict[str, Any], start_response: Any
+    ) -> Iterable[bytes]:
+        environ["wsgi.input"].read()
+        return application(environ, start_response)
+
+    filtered = bypass.size_factory({})(reader)
+    CONF.set_override("max_request_body_size", 8, "oslo_middleware")
+    request = webob.Request.blank("/", environ=sent)
+    request.environ["wsgi.input"] = io.BytesIO(b"x" * 9)
+    # The end of a chunked body is where the server says.
+    request.environ["wsgi.input_terminated"] = True
+    try:
+        assert request.get_response(filtered).status_int == status
+    finally:
+        CONF.clear_override("max_request_body_size", "oslo_middleware")
