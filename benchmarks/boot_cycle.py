@@ -11,7 +11,7 @@ same use cases.
 CPU is that of API and conductor, user and system, for one cycle; without
 that of the client, the broker and the database, which other programs share.
 
-    python -m benchmarks.boot_cycle --others 0,10000,100000
+    python -m benchmarks.boot_cycle --others 0,100000 --concurrency 1,8,32
 """
 
 import argparse
@@ -347,7 +347,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--others", type=_numbers, default=[0, 10000, 100000])
     parser.add_argument("--concurrency", type=_numbers, default=[1, 8, 32])
-    parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--cycles", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--modes", type=lambda text: text.split(","), default=list(MODES)
