@@ -79,10 +79,8 @@ SHOWN_BY_UUIDS = SHOWN.where(ARQS.c.uuid.in_(sa.bindparam("uuids")))
 SHOWN_OF_INSTANCES = SHOWN.where(
     ARQS.c.instance_uuid.in_(sa.bindparam("instances"))
 ).limit(sa.bindparam("limit"))
-PROFILE_BY_NAME = (
-    sa.select(PROFILES)
-    .where(PROFILES.c.name.in_(sa.bindparam("names")))
-    .order_by(PROFILES.c.id)
+PROFILE_BY_NAME = sa.select(PROFILES).where(
+    PROFILES.c.name == sa.bindparam("name")
 )
 PROFILE = (
     sa.select(PROFILES)
@@ -148,6 +146,11 @@ FREE_HANDLE = (
         HANDLES.c.deployable_id.in_(sa.bindparam("deployable_ids")),
         HANDLES.c.in_use == sa.false(),
         HANDLES.c.missing_since.is_(None),
+        ~sa.exists().where(
+            DEPLOYABLES.c.id == HANDLES.c.deployable_id,
+            JOBS.c.device_id == DEPLOYABLES.c.device_id,
+            JOBS.c.finished_at.is_(None),
+        ),
     )
     .order_by(HANDLES.c.id)
     .limit(sa.bindparam("count"))
@@ -439,9 +442,7 @@ class Controller:
         authorize(request, policies.CREATE)
         name = request.json["device_profile_name"]
         with self._engine.connect() as connection:
-            profile = connection.execute(
-                PROFILE_BY_NAME, {"names": [name]}
-            ).one()
+            profile = connection.execute(PROFILE_BY_NAME, {"name": name}).one()
         rows = self._conductor.create(
             {}, profile=profile.uuid, project="project"
         )
