@@ -37,19 +37,17 @@ _IS = {
     "instances": ARQS.c.instance_uuid.in_(sa.bindparam("instances")),
     "states": ARQS.c.state.in_(sa.bindparam("states")),
 }
-_SHOWN_BY_UUIDS = _SHOWN.where(
-    ARQS.c.uuid.in_(sa.bindparam("uuids"))
-).order_by(ARQS.c.id)
+_SHOWN_BY_UUIDS = _SHOWN.where(_IS["uuids"]).order_by(ARQS.c.id)
 _WITH_PROFILE = sa.select(ARQS, PROFILES.c.profile_json).join_from(
     ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
 )
 # Not OR: MariaDB would read every ARQ of the profiles.
 _FOR_BIND = sa.union(
-    _WITH_PROFILE.where(ARQS.c.uuid.in_(sa.bindparam("uuids"))),
-    _WITH_PROFILE.where(ARQS.c.instance_uuid.in_(sa.bindparam("instances"))),
+    _WITH_PROFILE.where(_IS["uuids"]),
+    _WITH_PROFILE.where(_IS["instances"]),
 )
 _IN_ORDER = sa.select(ARQS).order_by(ARQS.c.id)
-_BY_UUIDS = _IN_ORDER.where(ARQS.c.uuid.in_(sa.bindparam("uuids")))
+_BY_UUIDS = _IN_ORDER.where(_IS["uuids"])
 _LOCK = _IN_ORDER.where(ARQS.c.id.in_(sa.bindparam("ids"))).with_for_update()
 _LOCK_OF_INSTANCE = _IN_ORDER.where(
     ARQS.c.instance_uuid == sa.bindparam("instance")

@@ -13,6 +13,7 @@ from cyborg.db import paging
 
 PROFILES = models.DeviceProfile.__table__
 
+_NAMED = sa.select(PROFILES).where(PROFILES.c.name == sa.bindparam("name"))
 _TAKEN = (
     sa.select(PROFILES)
     .where(
@@ -55,6 +56,16 @@ def find_taken(
     return context.connection.execute(
         _TAKEN, {"uuids": list(uuids), "names": list(names)}
     ).all()
+
+
+@engine.reader
+def get_named(context: RequestContext, name: str) -> sa.Row[Any] | None:
+    """Return the profile with exactly this name, or None."""
+    for row in context.connection.execute(_NAMED, {"name": name}):
+        # MySQL finds what differs in case only, too.
+        if row.name == name:
+            return row
+    return None
 
 
 @engine.reader

@@ -158,14 +158,14 @@ class ARQsController:
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Create the accelerator requests of a device profile."""
         name = text.to_find(body["device_profile_name"])
-        found = profile_db.find(request.context, names=[name])
-        if not found:
+        found = profile_db.get_named(request.context, name)
+        if found is None:
             raise exception.DeviceProfileNotFound(name=name)
-        profile = profile_views.show(request, found[0])
+        profile = profile_views.show(request, found)
         # Releases that checked less may have stored what is checked here.
         groups.check_size(profile["groups"], f"device profile {name}")
         arqs = request.conductor.arqs_create(
-            request.context, found[0].uuid, request.project_id
+            request.context, found.uuid, request.project_id
         )
         return {"arqs": [views.show(request, arq) for arq in arqs]}
 
