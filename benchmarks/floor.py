@@ -501,8 +501,13 @@ def serve_api(mode: str, port: str, database: str, bus: str) -> None:
         force_canonical=False,
     )
     server = wsgi.Server(
-        ("127.0.0.1", int(port)), application, numthreads=THREADS
+        ("127.0.0.1", int(port)),
+        application,
+        numthreads=THREADS,
+        request_queue_size=128,
     )
+    # Like Cyborg's; cheroot expects ten.
+    server.keep_alive_conn_limit = 1000
     server.start()
 
 
