@@ -619,5 +619,8 @@ def _create(
     )
     quota.created(context, project_id, [name for _, name in parts], limits)
     rows = arq_db.find_by_uuids(context, uuids)
+    # The foreign key holds the profile since the insert, and not before.
+    if any(row.profile_json != profile.profile_json for row in rows):
+        raise engine.Collision()
     notifications.arqs(context, Event.ARQ_CREATED, rows)
     return rows

@@ -37,7 +37,11 @@ _IS = {
     "instances": ARQS.c.instance_uuid.in_(sa.bindparam("instances")),
     "states": ARQS.c.state.in_(sa.bindparam("states")),
 }
-_SHOWN_BY_UUIDS = _SHOWN.where(_IS["uuids"]).order_by(ARQS.c.id)
+_SHOWN_BY_UUIDS = (
+    _SHOWN.add_columns(PROFILES.c.profile_json)
+    .where(_IS["uuids"])
+    .order_by(ARQS.c.id)
+)
 _WITH_PROFILE = sa.select(ARQS, PROFILES.c.profile_json).join_from(
     ARQS, PROFILES, PROFILES.c.id == ARQS.c.device_profile_id
 )
@@ -103,7 +107,10 @@ def _found_by(*names: str) -> sa.Select[Any]:
 def find_by_uuids(
     context: RequestContext, uuids: Collection[str]
 ) -> Sequence[sa.Row[Any]]:
-    """Return those of the ARQs that exist, in the order they were made."""
+    """Return those of the ARQs that exist, in the order they were made.
+
+    Each with its ``profile_json``.
+    """
     return context.connection.execute(
         _SHOWN_BY_UUIDS, {"uuids": list(uuids)}
     ).all()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent import futures
 import multiprocessing
+import types
 from typing import TypeVar
 import uuid
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from cyborg.common import exception
 from cyborg.conductor import binding
+from cyborg.conductor import profiles
 from cyborg.db import arq as arq_db
 from cyborg.db import bound_instance as bound_db
 from cyborg.db import deployable as deployable_db
@@ -264,17 +266,24 @@ def test_one_arq_bound_to_two_instances_at_once(
 
 
 def _meanwhile(
-    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[], object],
+    module: types.ModuleType = bound_db,
+    name: str = "lock",
 ) -> None:
-    """Do something just before the next bind locks the instances it knows."""
-    lock = bound_db.lock
+    """Do something just before a use case takes its next step.
 
-    def lock_late(*args: object) -> object:
-        monkeypatch.setattr(bound_db, "lock", lock)
+    :param name: function of ``module`` that is this step; unless said
+        otherwise, a bind locks the instances it knows
+    """
+    step = getattr(module, name)
+
+    def late(*args: object) -> object:
+        monkeypatch.setattr(module, name, step)
         act()
-        return lock(*args)
+        return step(*args)
 
-    monkeypatch.setattr(bound_db, "lock", lock_late)
+    monkeypatch.setattr(module, name, late)
 
 
 # SQLite has one writer at a time.
@@ -293,6 +302,24 @@ def test_one_more_arq_for_an_instance_by_two_at_once(
     with pytest.raises(exception.InstanceHasARQs):
         store.bind(first + third, rp_uuid, instance)
     assert store.states() == ["Bound", "Bound", "Initial"]
+
+
+@pytest.mark.parametrize(
+    "database_url", ["mysql", "postgresql"], indirect=True
+)
+def test_a_profile_that_is_changed_while_its_arqs_are_made(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = store.profile(1)
+    (row,) = store.rows(models.DeviceProfile)
+    groups = [{"resources:FPGA": "3"}]
+    _meanwhile(
+        monkeypatch,
+        lambda: profiles.update(store.context, row.uuid, {"groups": groups}),
+        arq_db,
+        "create",
+    )
+    assert len(store.arqs(profile=profile)) == 3
 
 
 @pytest.mark.parametrize(
