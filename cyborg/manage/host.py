@@ -8,7 +8,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from cyborg import manage
-from cyborg.conductor import providers
+from cyborg.conductor import removal
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
 from cyborg.db import service as service_db
@@ -84,7 +84,7 @@ def delete(context: RequestContext, hostname: str, use_json: bool) -> int:
         for job in jobs
     ]
     if not rows:
-        providers.remove_host(context, hostname)
+        removal.remove_host(context, hostname)
     if rows or use_json:
         output.table(("kind", "uuid", "detail"), rows, use_json)
     if rows:

@@ -25,6 +25,7 @@ from cyborg.conductor import devices
 from cyborg.conductor import manager
 from cyborg.conductor import provider_state
 from cyborg.conductor import providers
+from cyborg.conductor import removal
 from cyborg.conf import CONF
 from cyborg.db import engine
 from cyborg.db import host as host_db
@@ -956,7 +957,7 @@ def providers_of(site: Site) -> list[str]:
 def test_a_lost_host_that_is_allocated_stays(lost: Site) -> None:
     consumer = lost.allocate(providers_of(lost)[1])
     with pytest.raises(exception.HostInUse, match=consumer):
-        providers.remove_host(lost.host.context, lost.host.name)
+        removal.remove_host(lost.host.context, lost.host.name)
     assert len(lost.tree) == 2
     assert lost.host.count(models.Deployable) == 2
     assert lost.host.row.sync_owner is None
@@ -966,7 +967,7 @@ def test_a_host_that_reports_stays(site: Site) -> None:
     site.host.add_card(_name(site, "a"))
     site.sync()
     with pytest.raises(exception.HostInUse, match="its agent is running"):
-        providers.remove_host(site.host.context, site.host.name)
+        removal.remove_host(site.host.context, site.host.name)
     assert len(site.tree) == 1
 
 
@@ -981,7 +982,7 @@ def test_a_lost_host_that_nova_has_forgotten(lost: Site) -> None:
             parent_provider_uuid=root,
         )
     lost.peer.client.delete(f"/resource_providers/{lost.root}")
-    providers.remove_host(lost.host.context, lost.host.name)
+    removal.remove_host(lost.host.context, lost.host.name)
     assert lost.peer.tree(root) == {}
     assert host_db.get(lost.host.context, lost.host.name) is None
 
@@ -1003,7 +1004,7 @@ def test_a_deletion_that_is_overtaken_is_undone(
 
     monkeypatch.setattr(client.Client, "delete_provider", late)
     with pytest.raises(exception.PlacementConflict):
-        providers.remove_host(lost.host.context, lost.host.name)
+        removal.remove_host(lost.host.context, lost.host.name)
     assert len(lost.tree) == 1
     assert lost.host.count(models.Deployable) == 2
     providers.sync_due()

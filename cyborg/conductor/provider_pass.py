@@ -1,0 +1,538 @@
+"""One pass over a host's providers: compares, and writes what differs.
+
+:mod:`cyborg.conductor.provider_state` says what has to be so; a :class:`Pass`
+reads what there is, and writes the rest. Only one conductor at a time writes,
+the one that has the host's lease.
+"""
+
+import dataclasses
+import random
+import time
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cyborg.clients import placement
+from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.common import faults
+from cyborg.common.i18n import _
+from cyborg.conductor import provider_state
+from cyborg.context import RequestContext
+from cyborg.db import host as host_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+# How often a provider is read again when somebody else changed it.
+_ATTEMPTS = 6
+
+
+# -- the lease
+
+
+def claim(
+    context: RequestContext,
+    hostname: str,
+    owner: str,
+    full: bool,
+    wait: float,
+) -> Any:
+    """Take the lease; None if another conductor did the work meanwhile."""
+    deadline = time.monotonic() + wait
+    wanted = None
+    while True:
+        row = host_db.claim(context, hostname, owner, _lease())
+        if row is not None:
+            return row
+        row = host_db.get(context, hostname)
+        if row is None:
+            raise exception.HostNotFound(host=hostname)
+        if wanted is None:
+            wanted = row.sync_wanted
+        if wait <= 0 or (row.sync_done >= wanted and not full):
+            return None
+        if time.monotonic() > deadline:
+            raise exception.PlacementUnavailable(
+                reason=_("another conductor is still busy with host %s")
+                % hostname
+            )
+        time.sleep(0.1)
+
+
+class Lease:
+    """A host's lease, which its owner keeps for as long as it works."""
+
+    def __init__(
+        self, context: RequestContext, hostname: str, owner: str
+    ) -> None:
+        self._context = context
+        self._hostname = hostname
+        self._owner = owner
+        self._taken = time.monotonic()
+
+    def keep(self) -> None:
+        """Renew it now and then.
+
+        :raises HostLeaseLost: this was too late
+        """
+        if time.monotonic() - self._taken < _lease() / 4:
+            return
+        if not host_db.renew(
+            self._context, self._hostname, self._owner, _lease()
+        ):
+            raise exception.HostLeaseLost(host=self._hostname)
+        self._taken = time.monotonic()
+
+
+def _lease() -> float:
+    """Seconds after which another conductor takes over from one that died."""
+    return 4.0 * CONF.conductor.job_lease
+
+
+def reason(error: Exception) -> str:
+    """Return what a host's row says of the failure."""
+    if isinstance(error, exception.CyborgException):
+        return error.faultstring
+    return repr(error)
+
+
+# -- the comparison
+
+
+class Pass:
+    """One comparison of a host with Placement.
+
+    :param full: look at every provider, whatever its generation
+    :param lease: kept while the work goes on
+    """
+
+    def __init__(
+        self,
+        context: RequestContext,
+        hostname: str,
+        full: bool,
+        lease: Lease | None = None,
+    ) -> None:
+        self.context = context
+        self.hostname = hostname
+        self.full = full
+        self.client = placement.Client(
+            context.global_id, lease.keep if lease else None
+        )
+        self.rows = host_db.load(context, hostname)
+        self.root = ""
+        self.tree: dict[str, provider_state.Actual] = {}
+        self.wanted: dict[str, provider_state.Provider] = {}
+        # Deployable id: why its provider is not as it should be.
+        self.errors: dict[int, str] = {}
+
+    # -- reading
+
+    def read_tree(self) -> None:
+        """Find the compute node's provider and everything below it.
+
+        :raises PlacementResourceProviderNotFound: nova-compute has made none
+        """
+        root = self.rows.host.root_rp_uuid
+        nodes = self.client.get_tree(root) if root else []
+        if not any(
+            node["uuid"] == root and node["name"] == self.hostname
+            for node in nodes
+        ):
+            record = self.client.find_provider(self.hostname)
+            if record is None:
+                raise exception.PlacementResourceProviderNotFound(
+                    names=self.hostname
+                )
+            root = record["uuid"]
+            host_db.set_root(self.context, self.hostname, root)
+            nodes = self.client.get_tree(root)
+        self.root = root
+        self.tree = {
+            node["uuid"]: provider_state.actual(node) for node in nodes
+        }
+
+    def read(self) -> None:
+        """Look at the providers that may differ."""
+        self.wanted = provider_state.settle(
+            provider_state.desired(self.rows), self.tree
+        )
+        full = self.full or self._is_restored()
+        for provider in self.wanted.values():
+            there = self.tree.get(provider.uuid)
+            if there is not None and (
+                full
+                or provider.written != provider.to_write
+                or provider.generation != there.generation
+            ):
+                seen = self._look(there)
+                if seen is None:
+                    del self.tree[provider.uuid]
+                else:
+                    self.tree[provider.uuid] = seen
+
+    def _is_restored(self) -> bool:
+        """Tell whether Placement is older than what was recorded of it.
+
+        After a backup was restored, a provider that others changed since may
+        have come to the recorded generation in another way.
+        """
+        return any(
+            provider.generation is not None
+            and provider.uuid in self.tree
+            and self.tree[provider.uuid].generation < provider.generation
+            for provider in self.wanted.values()
+        )
+
+    def _look(
+        self, there: provider_state.Actual
+    ) -> provider_state.Actual | None:
+        inventories = self.client.get_inventories(there.uuid)
+        traits = self.client.get_traits(there.uuid)
+        if inventories is None or traits is None:
+            return None
+        # If it changed between the two, the older generation makes the
+        # write fail and the provider is read again.
+        return dataclasses.replace(
+            there,
+            generation=min(inventories[0], traits[0]),
+            inventories=inventories[1],
+            traits=frozenset(traits[1]),
+        )
+
+    def plan(self) -> list[provider_state.Change]:
+        """Return the differences there are now."""
+        return provider_state.plan(self.wanted, self.tree, self.root)
+
+    def orphans(self) -> list[provider_state.Change]:
+        """Return providers that Cyborg made and nobody knows any more."""
+        found = []
+        for node in self.tree.values():
+            if node.uuid in self.wanted or node.uuid == self.root:
+                continue
+            if node.uuid != provider_state.provider_uuid(node.name):
+                # An earlier release made it so; ours have the trait as well.
+                traits = self.client.get_traits(node.uuid)
+                if traits is None or constants.OWNER_TRAIT not in traits[1]:
+                    continue
+            found.append(
+                provider_state.Change(
+                    "delete", node.uuid, node.name, (node.name,), None
+                )
+            )
+        return found
+
+    # -- writing
+
+    def apply(self) -> None:
+        """Write every difference; what fails is in ``errors``."""
+        for provider in list(self.wanted.values()):
+            if provider.problem:
+                self._failed(provider, provider.problem)
+            with self._isolated(provider):
+                self._place(provider)
+        self._record_identities()
+        faults.point("providers-made")
+        for provider in self.wanted.values():
+            there = self.tree.get(provider.uuid)
+            if there is not None and there.traits is not None:
+                with self._isolated(provider):
+                    self._write(provider, there)
+
+    def _isolated(self, provider: provider_state.Provider) -> "_Isolated":
+        return _Isolated(self, provider)
+
+    def _failed(self, provider: provider_state.Provider, reason: str) -> None:
+        LOG.error(
+            "Provider %s (%s) of host %s: %s",
+            provider.uuid,
+            provider.name,
+            self.hostname,
+            reason,
+        )
+        for deployable_id in provider.deployable_ids:
+            self.errors[deployable_id] = f"{provider.name}: {reason}"
+
+    def _place(self, provider: provider_state.Provider) -> None:
+        """Make the provider exist, where and as what it should be."""
+        there = self.tree.get(provider.uuid)
+        if there is None:
+            self._create(provider)
+        elif (there.name, there.parent) != (provider.name, self.root):
+            self._move(provider, there)
+
+    def _move(
+        self,
+        provider: provider_state.Provider,
+        there: provider_state.Actual | None,
+    ) -> None:
+        for name in self._names(provider):
+            try:
+                record = self.client.update_provider(
+                    provider.uuid, name, self.root
+                )
+            except exception.PlacementConflict as error:
+                if error.kwargs["error_code"] != placement.DUPLICATE_NAME:
+                    raise
+                continue
+            self._now_is(provider, provider.uuid, name)
+            if there is None:
+                there = self._look(provider_state.actual(record))
+            if there is not None:
+                self.tree[provider.uuid] = dataclasses.replace(
+                    there,
+                    name=name,
+                    parent=self.root,
+                    generation=max(record["generation"], there.generation),
+                )
+            LOG.info("Moved provider %s below its host", name)
+            return
+        raise _all_taken(provider)
+
+    def _names(self, provider: provider_state.Provider) -> tuple[str, ...]:
+        """Return names it may get, the best first."""
+        if not provider.stored:
+            return provider.names
+        # Its own name first; another one if that is taken by now.
+        return provider.names + provider_state.alternatives(
+            self.rows, provider
+        )
+
+    def _create(self, provider: provider_state.Provider) -> None:
+        for name in self._names(provider):
+            uuid_ = (
+                provider.uuid
+                if provider.stored
+                else provider_state.provider_uuid(name)
+            )
+            if uuid_ != provider.uuid and uuid_ in self.wanted:
+                continue
+            try:
+                record = self.client.create_provider(uuid_, name, self.root)
+            except exception.PlacementConflict as error:
+                if error.kwargs["error_code"] != placement.DUPLICATE_NAME:
+                    raise
+                if self._resolve_duplicate(provider, uuid_, name):
+                    return
+                continue
+            LOG.info("Created provider %s for host %s", name, self.hostname)
+            self._now_is(provider, uuid_, name)
+            # Nobody can have given it anything yet.
+            self.tree[uuid_] = dataclasses.replace(
+                provider_state.actual(record),
+                inventories={},
+                traits=frozenset(),
+            )
+            return
+        raise _all_taken(provider)
+
+    def _resolve_duplicate(
+        self, provider: provider_state.Provider, uuid_: str, name: str
+    ) -> bool:
+        """Deal with a uuid or name that exists; True if that ends it."""
+        record = self.client.get_provider(uuid_)
+        if record is None:
+            # The name is somebody else's.
+            return False
+        if record["root_provider_uuid"] == self.root:
+            # Somebody was faster.
+            self._now_is(provider, uuid_, record["name"])
+            there = self._look(provider_state.actual(record))
+            if there is not None:
+                self.tree[uuid_] = there
+            return True
+        if not provider.stored:
+            # Another host has a deployable of this name.
+            return False
+        if host_db.others_with_provider(self.context, self.hostname, uuid_):
+            # Two hosts were given one provider, and the other one has it.
+            self._renamed(provider)
+            return True
+        self._move(provider, None)
+        return True
+
+    def _renamed(self, provider: provider_state.Provider) -> None:
+        names = provider_state.alternatives(self.rows, provider)
+        fresh = dataclasses.replace(
+            provider,
+            uuid=provider_state.provider_uuid(names[0]),
+            names=names,
+            stored=False,
+            written=None,
+            generation=None,
+        )
+        del self.wanted[provider.uuid]
+        self.wanted[fresh.uuid] = fresh
+        self._place(fresh)
+
+    def _now_is(
+        self, provider: provider_state.Provider, uuid_: str, name: str
+    ) -> None:
+        self.wanted.pop(provider.uuid, None)
+        self.wanted[uuid_] = dataclasses.replace(
+            provider, uuid=uuid_, names=(name,)
+        )
+
+    def _write(
+        self, provider: provider_state.Provider, there: provider_state.Actual
+    ) -> None:
+        """Write traits and inventory, reading again after others wrote."""
+        reensured = False
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._write_once(provider, there)
+                return
+            except exception.PlacementStale:
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))
+            except exception.PlacementError as error:
+                # A trait or class that was there has been deleted.
+                if error.kwargs["status"] != 400 or reensured:
+                    raise
+                reensured = True
+                placement.forget()
+            seen = self._look(there)
+            if seen is None:
+                raise exception.PlacementStale(rp_uuid=provider.uuid)
+            there = seen
+        raise exception.PlacementStale(rp_uuid=provider.uuid)
+
+    def _write_once(
+        self, provider: provider_state.Provider, there: provider_state.Actual
+    ) -> None:
+        assert there.traits is not None and there.inventories is not None
+        before = there
+        traits = provider_state.merged_traits(provider, there.traits)
+        unknown = provider.traits - self.client.ensure_traits(
+            provider.traits - there.traits
+        )
+        unknown -= there.traits
+        if traits - unknown != there.traits:
+            generation = self.client.put_traits(
+                provider.uuid, there.generation, traits - unknown
+            )
+            there = dataclasses.replace(
+                there, generation=generation, traits=traits - unknown
+            )
+        there = self._write_inventories(provider, there)
+        self.tree[provider.uuid] = there
+        if unknown:
+            self._failed(
+                provider,
+                f"Placement has no trait {', '.join(sorted(unknown))}",
+            )
+        self._record(provider, there, unknown)
+        if there != before:
+            LOG.info("Wrote provider %s of %s", provider.name, self.hostname)
+
+    def _write_inventories(
+        self, provider: provider_state.Provider, there: provider_state.Actual
+    ) -> provider_state.Actual:
+        assert there.inventories is not None
+        current = provider_state.comparable(there.inventories)
+        wanted = provider_state.merged_inventories(provider, current)
+        if wanted == current:
+            return there
+        if provider.resource_class:
+            self.client.ensure_resource_classes([provider.resource_class])
+        try:
+            generation = self.client.put_inventories(
+                provider.uuid, there.generation, wanted
+            )
+        except exception.PlacementConflict as error:
+            if error.kwargs["error_code"] != placement.INVENTORY_IN_USE:
+                raise
+            wanted = provider_state.merged_inventories(
+                provider, current, keep_used=True
+            )
+            LOG.info(
+                "Provider %s keeps a class that is allocated", provider.name
+            )
+            if wanted == current:
+                return there
+            generation = self.client.put_inventories(
+                provider.uuid, there.generation, wanted
+            )
+        return dataclasses.replace(
+            there, generation=generation, inventories=wanted
+        )
+
+    # -- remembering
+
+    def _record_identities(self) -> None:
+        # Before anything can be allocated from them: a bind finds its
+        # deployable by the provider.
+        rows = {row.id: row for row in self.rows.deployables}
+        values = {}
+        for provider in self.wanted.values():
+            if provider.uuid not in self.tree:
+                continue
+            for id_ in provider.deployable_ids:
+                new = {"rp_uuid": provider.uuid, "rp_name": provider.name}
+                row = rows[id_]
+                if (row.rp_uuid, row.rp_name) != tuple(new.values()):
+                    values[id_] = new
+        host_db.record_providers(self.context, values)
+
+    def _record(
+        self,
+        provider: provider_state.Provider,
+        there: provider_state.Actual,
+        unknown: frozenset[str],
+    ) -> None:
+        assert there.inventories is not None
+        ours = provider.to_write
+        # A class that could not be taken away stays ours.
+        kept = {
+            name: {"total": item["total"], "reserved": item["reserved"]}
+            for name, item in there.inventories.items()
+            if name in ours.inventories
+            or provider.written is None
+            or name in provider.written.inventories
+        }
+        text = provider_state.Written(ours.traits - unknown, kept).to_text()
+        if (
+            provider.written is not None
+            and provider.written.to_text() == text
+            and provider.generation == there.generation
+        ):
+            return
+        host_db.record_providers(
+            self.context,
+            {
+                id_: {"rp_traits": text, "rp_generation": there.generation}
+                for id_ in provider.deployable_ids
+            },
+        )
+
+
+def _all_taken(
+    provider: provider_state.Provider,
+) -> exception.PlacementConflict:
+    return exception.PlacementConflict(
+        operation=f"naming provider {provider.name}",
+        reason="all names it could have are taken",
+    )
+
+
+class _Isolated:
+    """Keeps what one provider fails with away from the others."""
+
+    def __init__(self, pass_: Pass, provider: provider_state.Provider) -> None:
+        self._pass = pass_
+        self._provider = provider
+
+    def __enter__(self) -> None:
+        """Begin work on the provider."""
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
+        if isinstance(
+            error,
+            exception.PlacementConflict
+            | exception.PlacementError
+            | exception.PlacementStale,
+        ):
+            self._pass._failed(self._provider, error.faultstring)
+            return True
+        return False

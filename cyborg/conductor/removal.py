@@ -1,0 +1,229 @@
+"""Deletes what has gone: cards from a host, and hosts for good.
+
+Providers go first, and only if nothing is allocated from them; then the rows,
+if nothing refers to them.
+"""
+
+import datetime
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log as logging
+from oslo_utils import timeutils
+from oslo_utils import uuidutils
+
+from cyborg.common import exception
+from cyborg.common import faults
+from cyborg.conductor import notifications
+from cyborg.conductor import provider_pass
+from cyborg.conductor import provider_state
+from cyborg.context import RequestContext
+from cyborg.db import host as host_db
+
+CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
+
+
+# -- parts of a host
+
+
+def remove_gone(pass_: provider_pass.Pass) -> None:
+    """Delete what the host has reported as gone for ``removal_grace``.
+
+    The provider goes first, and only if nothing is allocated from it; then
+    the rows, if no request refers to them.
+    """
+    host = pass_.rows.host
+    if host.last_seen_at is None:
+        return
+    before = min(host.last_seen_at, timeutils.utcnow()) - datetime.timedelta(
+        seconds=CONF.conductor.removal_grace
+    )
+    gone = {
+        row.id: row
+        for row in pass_.rows.deployables
+        if row.missing_since is not None and row.missing_since <= before
+    }
+    used = host_db.in_use(pass_.context, list(gone)) if gone else set()
+    made = _made(pass_) if gone else {}
+    removed = [
+        row.id
+        for row in sorted(
+            (row for row in gone.values() if row.id not in used),
+            key=lambda row: -provider_state.depth(pass_.tree, made[row.id]),
+        )
+        if _remove_provider(pass_, row, made)
+    ]
+    faults.point("providers-removed")
+    deleted: set[int] = set()
+    if removed:
+        deleted = host_db.delete_gone(pass_.context, pass_.hostname, removed)
+        for id_ in deleted:
+            LOG.info(
+                "Deployable %s of host %s is gone and was removed",
+                gone[id_].name,
+                pass_.hostname,
+            )
+    parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
+    if deleted or parts:
+        known = pass_.rows.devices
+        pass_.rows = host_db.load(pass_.context, pass_.hostname)
+        left = {row.id for row in pass_.rows.devices}
+        notifications.devices(
+            pass_.context,
+            notifications.Event.DEVICE_DELETE,
+            [row for row in known if row.id not in left],
+        )
+
+
+def _made(pass_: provider_pass.Pass) -> dict[int, str]:
+    """Return the provider of each deployable, recorded or not.
+
+    A conductor may have died when it had made one and not recorded it.
+    """
+    settled = provider_state.settle(
+        provider_state.desired(pass_.rows), pass_.tree
+    )
+    return {
+        id_: provider.uuid
+        for provider in settled.values()
+        for id_ in provider.deployable_ids
+    }
+
+
+def _remove_provider(
+    pass_: provider_pass.Pass, deployable: Any, made: dict[int, str]
+) -> bool:
+    uuid_ = made[deployable.id]
+    if uuid_ not in pass_.tree:
+        return True
+    if any(
+        other == uuid_ and id_ != deployable.id for id_, other in made.items()
+    ):
+        # It counts other deployables too, and less from now on.
+        return True
+    try:
+        pass_.client.delete_provider(uuid_)
+    except exception.PlacementConflict as error:
+        # Something is allocated from it, or below it.
+        LOG.info(
+            "Provider %s of host %s stays for now: %s",
+            deployable.name,
+            pass_.hostname,
+            error.faultstring,
+        )
+        return False
+    del pass_.tree[uuid_]
+    return True
+
+
+def next_look(context: RequestContext, hostname: str) -> Any:
+    """Return when something that is missing may be removed, or None."""
+    since = host_db.oldest_missing(context, hostname)
+    if since is None:
+        return None
+    grace = CONF.conductor.removal_grace
+    # By then the host has reported once more.
+    first = since + datetime.timedelta(seconds=grace + CONF.periodic_interval)
+    now = timeutils.utcnow().replace(microsecond=0)
+    again = now + datetime.timedelta(
+        seconds=max(CONF.periodic_interval, grace)
+    )
+    return first if first > now else again
+
+
+# -- hosts
+
+
+def remove_host(context: RequestContext, hostname: str) -> None:
+    """Delete a host: its providers, if nothing is allocated, and its rows.
+
+    :raises HostInUse: a request, a job or an allocation refers to it, or it
+        goes on reporting; nothing was deleted
+    :raises HostNotFound: nobody has reported the host
+    :raises PlacementUnavailable: Placement does not answer, or another
+        conductor is busy with the host
+    """
+    owner = uuidutils.generate_uuid()
+    row = provider_pass.claim(context, hostname, owner, full=True, wait=30)
+    try:
+        _refuse_alive(row)
+        arqs, jobs = host_db.users(context, hostname)
+        if arqs or jobs:
+            uuids = ", ".join(user.uuid for user in (*arqs, *jobs))
+            raise exception.HostInUse(
+                host=hostname, reason=f"{uuids} refer to it"
+            )
+        pass_ = provider_pass.Pass(
+            context,
+            hostname,
+            full=True,
+            lease=provider_pass.Lease(context, hostname, owner),
+        )
+        for provider in _providers_of(pass_):
+            pass_.client.delete_provider(provider.uuid)
+            LOG.info("Deleted provider %s of %s", provider.name, hostname)
+        host_db.delete(context, hostname)
+        notifications.devices(
+            context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
+        )
+    except Exception as error:
+        # What was deleted too early comes back with the next comparison.
+        host_db.fail(
+            context,
+            hostname,
+            owner,
+            row.sync_wanted,
+            provider_pass.reason(error),
+        )
+        raise
+    LOG.warning("Host %s was deleted", hostname)
+
+
+def _refuse_alive(host: Any) -> None:
+    limit = CONF.conductor.service_down_time
+    if (
+        host.last_seen_at is not None
+        and (timeutils.utcnow() - host.last_seen_at).total_seconds() <= limit
+    ):
+        raise exception.HostInUse(
+            host=host.hostname,
+            reason="its agent is running; stop it, and try again in "
+            f"{limit} seconds",
+        )
+
+
+def _providers_of(pass_: provider_pass.Pass) -> list[provider_state.Actual]:
+    """Return a host's providers, those that are below others first.
+
+    :raises HostInUse: something is allocated from one of them
+    """
+    try:
+        pass_.read_tree()
+    except exception.PlacementResourceProviderNotFound:
+        # Nova has forgotten the host; what was below it may be elsewhere.
+        LOG.info("Host %s has no provider of its own", pass_.hostname)
+    pass_.wanted = provider_state.desired(pass_.rows)
+    uuids = set(_made(pass_).values())
+    uuids |= {orphan.uuid for orphan in pass_.orphans()}
+    found = []
+    for uuid_ in uuids:
+        if uuid_ not in pass_.tree:
+            record = pass_.client.get_provider(uuid_)
+            if record is None or host_db.others_with_provider(
+                pass_.context, pass_.hostname, uuid_
+            ):
+                continue
+            pass_.tree[uuid_] = provider_state.actual(record)
+        found.append(pass_.tree[uuid_])
+    for provider in found:
+        consumers = pass_.client.provider_allocations(provider.uuid)
+        if consumers:
+            raise exception.HostInUse(
+                host=pass_.hostname,
+                reason=f"{', '.join(sorted(consumers))} allocated provider "
+                f"{provider.name}",
+            )
+    return sorted(
+        found, key=lambda node: -provider_state.depth(pass_.tree, node.uuid)
+    )
