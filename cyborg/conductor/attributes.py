@@ -14,6 +14,7 @@ from cyborg.db import attribute as attribute_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.objects import device as device_objects
 
 # What Placement lets anybody make; another would keep it from the rest.
@@ -120,7 +121,7 @@ def _mark(context: RequestContext, deployable: Any, keys: list[str]) -> None:
     """Have Placement told if it knows of one of the attributes."""
     if any(map(_is_published, keys)):
         host_db.lock_or_create(context, deployable.hostname)
-        host_db.mark(context, deployable.hostname)
+        sync_db.mark(context, deployable.hostname)
 
 
 @engine.use_case

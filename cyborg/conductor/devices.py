@@ -16,6 +16,7 @@ from cyborg.db import deployable as deployable_db
 from cyborg.db import device as device_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.db import service as service_db
 
 LOG = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def _store_status(
     device_db.update(
         context, device.id, {"status": status, "status_reason": reason}
     )
-    host_db.mark(context, hostname)
+    sync_db.mark(context, hostname)
     notifications.devices(
         context,
         notifications.Event.DEVICE_ENABLE
@@ -130,5 +131,5 @@ def _store_forced_down(
         )
     host_db.lock_or_create(context, service.host)
     host_db.set_forced_down(context, service.host, forced_down)
-    host_db.mark(context, service.host)
+    sync_db.mark(context, service.host)
     return str(service.host)

@@ -31,6 +31,7 @@ from cyborg.db import attribute as attribute_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import notification as notification_db
 
@@ -429,7 +430,7 @@ def _forget_loaded(
     if deployable.bitstream_id is not None:
         deployable_db.set_bitstream(context, deployable.id, None)
         attribute_db.set_programmed_traits(context, deployable.id, [])
-        host_db.mark(context, work.target.device_hostname)
+        sync_db.mark(context, work.target.device_hostname)
 
 
 def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
@@ -481,7 +482,7 @@ def _store_loaded(
     attribute_db.set_programmed_traits(
         context, work.target.deployable_id, traits
     )
-    host_db.mark(context, work.target.device_hostname)
+    sync_db.mark(context, work.target.device_hostname)
 
 
 def _program(context: RequestContext, work: Work) -> None:

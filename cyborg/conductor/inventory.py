@@ -22,6 +22,7 @@ from cyborg.context import RequestContext
 from cyborg.db import device as device_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.db import inventory as inventory_db
 from cyborg.objects import report
 
@@ -610,7 +611,7 @@ def report_data(
         drivers=_with_problems(drivers, changes.problems),
     )
     if changes:
-        host_db.mark(context, hostname)
+        sync_db.mark(context, hostname)
         _log(hostname, changes)
         if notifications.is_on():
             _notify(context, hostname, changes, stored)

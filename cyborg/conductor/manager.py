@@ -31,6 +31,7 @@ from cyborg.conductor import rpcapi
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.db import inventory as inventory_db
 
 CONF = cfg.CONF
@@ -330,5 +331,5 @@ class ConductorManager(legacy.Methods):
     def placement_sync(
         self, context: RequestContext, hostname: str | None = None
     ) -> None:
-        host_db.mark_for_check(context, hostname)
+        sync_db.mark_for_check(context, hostname)
         self._wake(Work.PROVIDERS)

@@ -21,6 +21,7 @@ from cyborg.common.i18n import _
 from cyborg.conductor import provider_state
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def claim(
     deadline = time.monotonic() + wait
     wanted = None
     while True:
-        row = host_db.claim(context, hostname, owner, _lease())
+        row = sync_db.claim(context, hostname, owner, _lease())
         if row is not None:
             return row
         row = host_db.get(context, hostname)
@@ -79,7 +80,7 @@ class Lease:
         """
         if time.monotonic() - self._taken < _lease() / 4:
             return
-        if not host_db.renew(
+        if not sync_db.renew(
             self._context, self._hostname, self._owner, _lease()
         ):
             raise exception.HostLeaseLost(host=self._hostname)
@@ -121,7 +122,7 @@ class Pass:
         self.client = placement.Client(
             context.global_id, lease.keep if lease else None
         )
-        self.rows = host_db.load(context, hostname)
+        self.rows = sync_db.load(context, hostname)
         self.root = ""
         self.tree: dict[str, provider_state.Actual] = {}
         self.wanted: dict[str, provider_state.Provider] = {}
@@ -147,7 +148,7 @@ class Pass:
                     names=self.hostname
                 )
             root = record["uuid"]
-            host_db.set_root(self.context, self.hostname, root)
+            sync_db.set_root(self.context, self.hostname, root)
             nodes = self.client.get_tree(root)
         self.root = root
         self.tree = {
@@ -346,7 +347,7 @@ class Pass:
         if not provider.stored:
             # Another host has a deployable of this name.
             return False
-        if host_db.others_with_provider(self.context, self.hostname, uuid_):
+        if sync_db.others_with_provider(self.context, self.hostname, uuid_):
             # Two hosts were given one provider, and the other one has it.
             self._renamed(provider)
             return True
@@ -473,7 +474,7 @@ class Pass:
                 row = rows[id_]
                 if (row.rp_uuid, row.rp_name) != tuple(new.values()):
                     values[id_] = new
-        host_db.record_providers(self.context, values)
+        sync_db.record_providers(self.context, values)
 
     def _record(
         self,
@@ -498,7 +499,7 @@ class Pass:
             and provider.generation == there.generation
         ):
             return
-        host_db.record_providers(
+        sync_db.record_providers(
             self.context,
             {
                 id_: {"rp_traits": text, "rp_generation": there.generation}

@@ -17,7 +17,7 @@ import uuid
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common.i18n import _
-from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 
 _NAME_LENGTH = 200
 
@@ -145,7 +145,7 @@ def _resource_class(attributes: Iterable[Any]) -> str | None:
     return None
 
 
-def desired(rows: host_db.Rows) -> dict[str, Provider]:
+def desired(rows: sync_db.Rows) -> dict[str, Provider]:
     """Return the providers that the rows of a host ask for, by uuid."""
     devices = {row.id: row for row in rows.devices}
     attributes: dict[int, list[Any]] = {}
@@ -440,7 +440,7 @@ def actual(record: Mapping[str, Any]) -> Actual:
     )
 
 
-def alternatives(rows: host_db.Rows, provider: Provider) -> tuple[str, ...]:
+def alternatives(rows: sync_db.Rows, provider: Provider) -> tuple[str, ...]:
     """Return names for a provider whose own name is somebody else's."""
     row = next(r for r in rows.deployables if r.id in provider.deployable_ids)
     hostname = rows.host.hostname

@@ -26,6 +26,7 @@ from cyborg.conductor import provider_state
 from cyborg.conductor import removal
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _sync(
         except Exception as error:
             # An outage is nothing that this host has to wait longer for.
             pause = 0.0 if placement.is_away() else _pause(row)
-            host_db.fail(
+            sync_db.fail(
                 context,
                 hostname,
                 owner,
@@ -97,11 +98,11 @@ def _sync(
             raise
         if pass_.errors:
             text = "; ".join(pass_.errors.values())
-            host_db.fail(
+            sync_db.fail(
                 context, hostname, owner, row.sync_wanted, text, _pause(row)
             )
             return pass_.errors
-        if host_db.finish(
+        if sync_db.finish(
             context,
             hostname,
             owner,
@@ -128,7 +129,7 @@ def sync_due(limit: int = 200) -> bool:
     """
     if placement.is_away():
         return False
-    names = host_db.due(
+    names = sync_db.due(
         cyborg_context.get_admin_context(),
         limit,
         CONF.conductor.reconcile_interval,

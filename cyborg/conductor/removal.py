@@ -18,7 +18,8 @@ from cyborg.conductor import notifications
 from cyborg.conductor import provider_pass
 from cyborg.conductor import provider_state
 from cyborg.context import RequestContext
-from cyborg.db import host as host_db
+from cyborg.db import gone as gone_db
+from cyborg.db import host_sync as sync_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def remove_gone(pass_: provider_pass.Pass) -> None:
         for row in pass_.rows.deployables
         if row.missing_since is not None and row.missing_since <= before
     }
-    used = host_db.in_use(pass_.context, list(gone)) if gone else set()
+    used = gone_db.in_use(pass_.context, list(gone)) if gone else set()
     made = _made(pass_) if gone else {}
     removed = [
         row.id
@@ -57,17 +58,17 @@ def remove_gone(pass_: provider_pass.Pass) -> None:
     faults.point("providers-removed")
     deleted: set[int] = set()
     if removed:
-        deleted = host_db.delete_gone(pass_.context, pass_.hostname, removed)
+        deleted = gone_db.delete_gone(pass_.context, pass_.hostname, removed)
         for id_ in deleted:
             LOG.info(
                 "Deployable %s of host %s is gone and was removed",
                 gone[id_].name,
                 pass_.hostname,
             )
-    parts = host_db.delete_gone_parts(pass_.context, pass_.hostname, before)
+    parts = gone_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
         known = pass_.rows.devices
-        pass_.rows = host_db.load(pass_.context, pass_.hostname)
+        pass_.rows = sync_db.load(pass_.context, pass_.hostname)
         left = {row.id for row in pass_.rows.devices}
         notifications.devices(
             pass_.context,
@@ -119,7 +120,7 @@ def _remove_provider(
 
 def next_look(context: RequestContext, hostname: str) -> Any:
     """Return when something that is missing may be removed, or None."""
-    since = host_db.oldest_missing(context, hostname)
+    since = gone_db.oldest_missing(context, hostname)
     if since is None:
         return None
     grace = CONF.conductor.removal_grace
@@ -148,7 +149,7 @@ def remove_host(context: RequestContext, hostname: str) -> None:
     row = provider_pass.claim(context, hostname, owner, full=True, wait=30)
     try:
         _refuse_alive(row)
-        arqs, jobs = host_db.users(context, hostname)
+        arqs, jobs = gone_db.users(context, hostname)
         if arqs or jobs:
             uuids = ", ".join(user.uuid for user in (*arqs, *jobs))
             raise exception.HostInUse(
@@ -163,13 +164,13 @@ def remove_host(context: RequestContext, hostname: str) -> None:
         for provider in _providers_of(pass_):
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
-        host_db.delete(context, hostname)
+        gone_db.delete(context, hostname)
         notifications.devices(
             context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
         )
     except Exception as error:
         # What was deleted too early comes back with the next comparison.
-        host_db.fail(
+        sync_db.fail(
             context,
             hostname,
             owner,
@@ -210,7 +211,7 @@ def _providers_of(pass_: provider_pass.Pass) -> list[provider_state.Actual]:
     for uuid_ in uuids:
         if uuid_ not in pass_.tree:
             record = pass_.client.get_provider(uuid_)
-            if record is None or host_db.others_with_provider(
+            if record is None or sync_db.others_with_provider(
                 pass_.context, pass_.hostname, uuid_
             ):
                 continue

@@ -10,6 +10,7 @@ from oslo_utils import timeutils
 from cyborg import manage
 from cyborg.conductor import removal
 from cyborg.context import RequestContext
+from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
 from cyborg.db import service as service_db
 from cyborg.manage import output
@@ -64,7 +65,7 @@ def delete(context: RequestContext, hostname: str, use_json: bool) -> int:
         its providers
     :raises HostNotFound: nobody has reported it
     """
-    arqs, jobs = host_db.users(context, hostname)
+    arqs, jobs = gone_db.users(context, hostname)
     rows = [
         {
             "kind": "accelerator request",

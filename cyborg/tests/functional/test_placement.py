@@ -28,7 +28,9 @@ from cyborg.conductor import providers
 from cyborg.conductor import removal
 from cyborg.conf import CONF
 from cyborg.db import engine
+from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.db import migration
 from cyborg.db import models
 from cyborg.manage import host as manage_host
@@ -573,7 +575,7 @@ def test_a_change_during_the_work_is_not_lost(
 ) -> None:
     name = _name(site, "a")
     id_ = site.host.add_card(name)
-    record = host_db.record_providers
+    record = sync_db.record_providers
     changed: list[int] = []
 
     def recording(context: Any, values: Any) -> None:
@@ -582,7 +584,7 @@ def test_a_change_during_the_work_is_not_lost(
             changed.append(id_)
             site.host.change(models.Deployable, id_, num_accelerators=7)
 
-    monkeypatch.setattr(host_db, "record_providers", recording)
+    monkeypatch.setattr(sync_db, "record_providers", recording)
     site.sync()
     assert changed
     assert site.tree[name]["inventories"]["FPGA"]["total"] == 7
@@ -591,7 +593,7 @@ def test_a_change_during_the_work_is_not_lost(
 
 def test_one_conductor_works_on_a_host_at_a_time(site: Site) -> None:
     site.host.add_card(_name(site, "a"))
-    host_db.claim(site.host.context, site.host.name, "other", 60)
+    sync_db.claim(site.host.context, site.host.name, "other", 60)
     with pytest.raises(exception.PlacementUnavailable, match="busy"):
         site.sync(wait=0.3)
     # A sweep leaves it to who works on it; a dead owner's lease ends.
@@ -600,7 +602,7 @@ def test_one_conductor_works_on_a_host_at_a_time(site: Site) -> None:
     done: list[Any] = []
     waiting = threading.Thread(target=lambda: done.append(site.sync()))
     waiting.start()
-    host_db.fail(site.host.context, site.host.name, "other", 0, "died")
+    sync_db.fail(site.host.context, site.host.name, "other", 0, "died")
     waiting.join(30)
     assert done == [{}]
     assert len(site.tree) == 1
@@ -636,7 +638,7 @@ def test_a_lease_is_kept_during_long_work(
         # Each call is short enough, all of them together are not.
         time.sleep(lease * 0.6)
         claimed.append(
-            host_db.claim(site.host.context, site.host.name, "other", 60)
+            sync_db.claim(site.host.context, site.host.name, "other", 60)
         )
         return create(self, *args)
 
@@ -683,15 +685,15 @@ def test_a_lease_that_was_lost_at_the_end_is_not_success(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.host.add_card(_name(site, "a"))
-    finish = host_db.finish
+    finish = sync_db.finish
 
     def late(context: Any, hostname: str, owner: str, *args: Any) -> bool:
         # Another conductor took over, and has not got to the end yet.
-        host_db.renew(context, hostname, owner, -1)
-        host_db.claim(context, hostname, "other", 60)
+        sync_db.renew(context, hostname, owner, -1)
+        sync_db.claim(context, hostname, "other", 60)
         return finish(context, hostname, owner, *args)
 
-    monkeypatch.setattr(host_db, "finish", late)
+    monkeypatch.setattr(sync_db, "finish", late)
     with pytest.raises(exception.PlacementUnavailable, match="busy"):
         site.sync(wait=0.3)
     assert site.host.row.sync_owner == "other"
@@ -702,7 +704,7 @@ def test_what_changed_during_a_failure_is_tried_at_once(
 ) -> None:
     good = site.host.add_card(_name(site, "good"))
     site.host.add_card(_name(site, "bad"), rc=None)
-    fail = host_db.fail
+    fail = sync_db.fail
     changed: list[int] = []
 
     def failing(*args: Any) -> None:
@@ -711,7 +713,7 @@ def test_what_changed_during_a_failure_is_tried_at_once(
             site.host.change(models.Deployable, good, num_accelerators=7)
         fail(*args)
 
-    monkeypatch.setattr(host_db, "fail", failing)
+    monkeypatch.setattr(sync_db, "fail", failing)
     monkeypatch.setattr(providers, "_pause", lambda row: 100.0)
     assert len(site.sync()) == 1
     # No request waits for this change: it is the repair tasks' to find.
@@ -719,19 +721,19 @@ def test_what_changed_during_a_failure_is_tried_at_once(
     inventories = site.tree[_name(site, "good")]["inventories"]
     assert inventories["FPGA"]["total"] == 7
     # What failed alone waits.
-    assert host_db.due(site.host.context, 1, 3600) == []
+    assert sync_db.due(site.host.context, 1, 3600) == []
 
 
 def test_a_card_that_is_removed_meanwhile_cannot_be_disabled(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.host.add_card(_name(site, "a"))
-    (device,) = host_db.load(site.host.context, site.host.name).devices
+    (device,) = sync_db.load(site.host.context, site.host.name).devices
     lock = host_db.lock_or_create
 
     def late(context: Any, hostname: str) -> Any:
         monkeypatch.undo()
-        host_db.delete(context, hostname)
+        gone_db.delete(context, hostname)
         return lock(context, hostname)
 
     monkeypatch.setattr(host_db, "lock_or_create", late)
@@ -747,15 +749,15 @@ def test_hosts_are_compared_again_after_a_while(
         site.host.add_card(_name(site, "a"))
     context = sites[0].host.context
     names = [site.host.name for site in sites]
-    assert sorted(host_db.due(context, 10, 3600)) == sorted(names)
-    assert len(host_db.due(context, 2, 3600)) == 2
+    assert sorted(sync_db.due(context, 10, 3600)) == sorted(names)
+    assert len(sync_db.due(context, 2, 3600)) == 2
     providers.sync_due()
     assert [len(site.tree) for site in sites] == [1, 1, 1]
-    assert host_db.due(context, 10, 3600) == []
+    assert sync_db.due(context, 10, 3600) == []
     site = sites[0]
     rp_uuid = site.tree[_name(site, "a")]["uuid"]
     site.set_inventories(rp_uuid)
-    assert sorted(host_db.due(context, 10, 0)) == sorted(names)
+    assert sorted(sync_db.due(context, 10, 0)) == sorted(names)
     assert providers.sync_many(names) is False
     assert site.tree[_name(site, "a")]["inventories"]["FPGA"]["total"] == 1
 
@@ -1320,7 +1322,7 @@ def test_a_damaged_database_is_repaired_from_the_host(
     assert site.audit() == []
     assert site.peer.get(f"/resource_providers/{site.root}") == good[0]
     assert site.tree.keys() >= good[1].keys()
-    (provider,) = host_db.load(context, host).deployables
+    (provider,) = sync_db.load(context, host).deployables
     there = {p["uuid"]: p for p in site.tree.values()}[provider.rp_uuid]
     (before,) = good[1].values()
     for part in ("inventories", "traits", "usages"):

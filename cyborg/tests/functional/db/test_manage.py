@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from cyborg import context as cyborg_context
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import leftover as leftover_db
 from cyborg.db import migration
@@ -358,7 +360,7 @@ def test_a_host_goes_with_all_it_had(
     connection: sa.Connection, gone: str
 ) -> None:
     before = _counts(connection)
-    host_db.delete(CONTEXT, gone)
+    gone_db.delete(CONTEXT, gone)
     after = _counts(connection)
     assert {name: before[name] - after[name] for name in before} == {
         "hosts": 1,
@@ -380,7 +382,7 @@ def test_a_host_that_is_referred_to_stays(
 ) -> None:
     before = _counts(connection)
     with pytest.raises(exception.HostInUse, match="1 accelerator requests"):
-        host_db.delete(CONTEXT, "cn2")
+        gone_db.delete(CONTEXT, "cn2")
     code, found = _answer(capsys, manage_host.delete, "cn2", True)
     assert (code, [row["uuid"] for row in found]) == (1, [records.uuid(1)])
     assert found[0]["detail"] == "Bound, server -, project p1"
@@ -393,7 +395,7 @@ def test_a_host_that_is_referred_to_stays(
     assert (code, [row["uuid"] for row in found]) == (1, [job])
     assert found[0]["detail"] == "cleanup, attempt 0, no error yet"
     with pytest.raises(exception.HostInUse, match="and 1 jobs refer to it"):
-        host_db.delete(CONTEXT, gone)
+        gone_db.delete(CONTEXT, gone)
     assert _counts(connection) == before | {"jobs": before["jobs"] + 1}
 
 
@@ -466,12 +468,12 @@ def test_usages_are_counted_again(
 
 def test_a_host_without_a_row(connection: sa.Connection) -> None:
     with pytest.raises(exception.HostNotFound):
-        host_db.claim(CONTEXT, "cn1", "me", 60)
+        sync_db.claim(CONTEXT, "cn1", "me", 60)
     records.device(connection, 1)
-    claimed = host_db.claim(CONTEXT, "cn1", "me", 60)
+    claimed = sync_db.claim(CONTEXT, "cn1", "me", 60)
     assert claimed is not None
     assert claimed.sync_owner == "me"
-    assert host_db.claim(CONTEXT, "cn1", "other", 60) is None
+    assert sync_db.claim(CONTEXT, "cn1", "other", 60) is None
     assert list(host_db.all_hostnames(CONTEXT)) == ["cn1"]
 
 
@@ -490,8 +492,8 @@ def test_slots_spread_the_comparisons(connection: sa.Connection) -> None:
     counts = []
     for seconds in (740, 800, 875, 1001):
         synced(seconds)
-        counts.append(len(host_db.due(CONTEXT, 100, 1000)))
+        counts.append(len(sync_db.due(CONTEXT, 100, 1000)))
     assert counts[0] == 0
     assert 0 < counts[1] < counts[2] < 32
     assert counts[3] == 32
-    assert len(host_db.due(CONTEXT, 5, 1000)) == 5
+    assert len(sync_db.due(CONTEXT, 5, 1000)) == 5

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cyborg.conductor import provider_state
-from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 
 ROOT = "root-uuid"
 NOW = datetime.datetime.fromisoformat("2026-11-21")
@@ -55,7 +55,7 @@ def _desired(
 ) -> list[provider_state.Provider]:
     if attributes is None:
         attributes = [_attribute("rc", "FPGA", d.id) for d in deployables]
-    rows = host_db.Rows(
+    rows = sync_db.Rows(
         _row(
             hostname="cn1.example.org",
             root_rp_uuid=ROOT,
