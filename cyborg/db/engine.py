@@ -70,7 +70,12 @@ def _roll_back_only_what_is_open(engine: sa.Engine) -> None:
     roll_back = dialect.do_rollback
 
     def unless_committed(connection: Any) -> None:
-        if not connection.info.pop(_COMMITTED, False):
+        try:
+            committed = connection.info.pop(_COMMITTED, False)
+        except NotImplementedError:
+            # SQLAlchemy's first look at a server is none of the pool's.
+            committed = False
+        if not committed:
             roll_back(connection)
 
     dialect.do_rollback = unless_committed
