@@ -4,9 +4,11 @@ from collections.abc import Generator
 from collections.abc import Iterator
 import pathlib
 import tempfile
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist import scheduler
 
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import keystone as keystone_fixture
@@ -31,11 +33,6 @@ _SLOWEST = ("flows", "faults", "clients", "agent")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what workers share out: the tests of a file on one engine.
-
-    Those share servers.
-    """
-
     def rank(item: pytest.Item) -> int:
         directory = item.path.parent.name
         if directory in _SLOWEST:
@@ -43,12 +40,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return len(_SLOWEST)
 
     items.sort(key=rank)
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        parameters = callspec.params.values() if callspec else ()
-        engines = [value for value in parameters if value in database.KINDS]
-        group = "-".join([str(item.path), *engines[:1]])
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+class ByServers(scheduler.LoadScopeScheduling):
+    """Gives workers the tests of a file on one engine: those share servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, test = nodeid.partition("::")
+        names = test.replace("]", "-").replace("[", "-").split("-")
+        engines = [name for name in names if name in database.KINDS]
+        return "-".join([path, *engines[:1]])
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Any
+) -> ByServers | None:
+    if config.getvalue("dist") == "loadscope":
+        return ByServers(config, log)
+    return None
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
