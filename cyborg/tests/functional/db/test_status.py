@@ -380,8 +380,9 @@ class TestServiceUser:
 
     def test_none_for_nova(self, configure: Configure) -> None:
         token = "auth_type = admin_token\ntoken = a\nendpoint = http://a\n"
+        none = "auth_type = none\nendpoint = http://a\n"
         result = configure(
-            f"[placement]\n{token}[glance]\n{token}"
+            f"[placement]\n{token}[glance]\n{none}"
         ).service_user()
         assert result.code == FAILURE
         assert str(result.details).startswith("[nova] auth_type is not valid")

@@ -1,5 +1,6 @@
 """A daemon as a process: what it tells of itself."""
 
+import functools
 from importlib import metadata
 import json
 import pathlib
@@ -179,6 +180,11 @@ log_dir = {reports}
     assert "hush" not in text
 
 
+def _says(log: pathlib.Path, text: str, times: int) -> bool:
+    """Tell whether the log has the text more often than that."""
+    return log.read_text().count(text) > times
+
+
 def test_sighup_with_a_file_that_is_not_valid(tmp_path: pathlib.Path) -> None:
     log = tmp_path / "log"
     options = f"[DEFAULT]\nlog_file = {log}\n[conductor]\n"
@@ -198,10 +204,7 @@ def test_sighup_with_a_file_that_is_not_valid(tmp_path: pathlib.Path) -> None:
             before = log.read_text().count(says)
             daemon.send_signal(signal.SIGHUP)
             process.wait_until(
-                lambda says=says, before=before: (
-                    log.read_text().count(says) > before
-                ),
-                says,
+                functools.partial(_says, log, says, before), says
             )
             assert daemon.poll() is None
         daemon.send_signal(signal.SIGTERM)

@@ -106,7 +106,8 @@ def test_fingerprints_of_2023_2() -> None:
 def test_pmem_is_all_that_came_since_2023_2(
     current: type[base.CyborgObject], field: str, fingerprint: str
 ) -> None:
-    *values, newest = current.fields[field].valid_values
+    of_all: Any = current.fields[field]
+    *values, newest = of_all.valid_values
     assert newest == "PMEM"
 
     class Earlier(current):  # type: ignore[misc,valid-type]
