@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cyborg.common import exception
 from cyborg.conductor import binding
 from cyborg.conductor import profiles
+from cyborg.conductor import quota
 from cyborg.db import arq as arq_db
 from cyborg.db import bound_instance as bound_db
 from cyborg.db import deployable as deployable_db
@@ -363,6 +364,22 @@ def test_an_answer_that_is_lost_changes_nothing(
         store.delete([*arqs, unknown])
     assert arqs[0] not in str(error.value)
     assert store.rows(models.ARQ) == []
+
+
+def test_arqs_that_cannot_all_be_made_are_not_made(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = store.profile(3)
+
+    def fail() -> None:
+        raise exception.QuotaExceeded("no room")
+
+    _meanwhile(monkeypatch, fail, quota, "created")
+    with pytest.raises(exception.QuotaExceeded):
+        store.arqs(profile=profile)
+    # They were inserted, and taken back.
+    assert store.rows(models.ARQ) == []
+    assert len(store.arqs(profile=profile)) == 3
 
 
 def test_a_card_removed_during_a_bind_is_no_error_of_ours(
