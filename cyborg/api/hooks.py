@@ -18,6 +18,12 @@ from cyborg.conductor import rpcapi
 
 CONF = cfg.CONF
 
+_ABOUT_VERSIONS = (
+    ("Vary", versions.HEADER),
+    (versions.MINIMUM_HEADER, str(versions.MINIMUM)),
+    (versions.MAXIMUM_HEADER, str(versions.MAXIMUM)),
+)
+
 
 def make_context(environ: dict[str, Any]) -> cyborg_context.RequestContext:
     """Return who asks, as the authentication middleware found out."""
@@ -53,15 +59,16 @@ class RequestHook(hooks.PecanHook):
             request.version_known = True
 
     def after(self, state: Any) -> None:
-        request, headers = state.request, state.response.headers
+        request, headers = state.request, state.response.headerlist
         if not request.segments:
             return
-        headers["Vary"] = versions.HEADER
-        headers[versions.MINIMUM_HEADER] = str(versions.MINIMUM)
-        headers[versions.MAXIMUM_HEADER] = str(versions.MAXIMUM)
+        headers += _ABOUT_VERSIONS
         if request.version_known:
-            headers[versions.HEADER] = (
-                f"{versions.SERVICE_TYPE} {request.version}"
+            headers.append(
+                (
+                    versions.HEADER,
+                    f"{versions.SERVICE_TYPE} {request.version}",
+                )
             )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+from http import HTTPStatus
 import json
 from typing import Any
 from typing import ClassVar
@@ -67,6 +68,10 @@ class Request(pecan.Request):
     # whole, so it shall not read the body at all.
     json: ClassVar[dict[str, Any]] = {}
 
+    # WebOb keeps what it does not know in the environment, for others who
+    # make a request of that; nobody does.
+    __setattr__ = object.__setattr__
+
     @property
     def conductor(self) -> rpcapi.ConductorAPI:
         """What writes are sent to; made when it is first asked for.
@@ -79,7 +84,7 @@ class Request(pecan.Request):
     def params(self) -> Any:
         return self.GET
 
-    @property
+    @functools.cached_property
     def query(self) -> dict[str, list[str]]:
         """The query: each name with its values, ready to be looked for."""
         arguments = self.GET
@@ -144,22 +149,28 @@ class Request(pecan.Request):
 
     def respond(self, document: Any) -> webob.Response:
         """Return the answer: a JSON document, bytes of one, or nothing."""
+        headers = []
         if document is None:
-            status = 204 if self.status == 200 else self.status
-            response = webob.Response(status=status)
-            del response.content_type
-            return response
-        if not isinstance(document, bytes):
-            document = json.dumps(document).encode()
-        response = webob.Response(
-            status=self.status,
-            body=document,
-            content_type="application/json",
-            charset=None,
-        )
+            body = b""
+            if self.status == HTTPStatus.OK:
+                self.status = HTTPStatus.NO_CONTENT
+        else:
+            body = (
+                document
+                if isinstance(document, bytes)
+                else json.dumps(document).encode()
+            )
+            headers.append(("Content-Type", "application/json"))
+        if self.status != HTTPStatus.NO_CONTENT:
+            headers.append(("Content-Length", str(len(body))))
         if self.link_header is not None:
-            response.headers["Link"] = self.link_header
-        return response
+            headers.append(("Link", self.link_header))
+        # WebOb finds all of this out by itself, which takes longer.
+        return webob.Response(
+            status=f"{self.status:d} {HTTPStatus(self.status).phrase}",
+            headerlist=headers,
+            app_iter=[body],
+        )
 
     # -- links
 

@@ -41,17 +41,25 @@ class Validator:
             )
             for version, schema in sorted(schemas.items(), reverse=True)
         ]
+        # Most queries are empty, which need not be looked at each time.
+        self._takes_nothing = {
+            version
+            for version, validator in self._validators
+            if validator.is_valid({})
+        }
 
     def schema(self, version: versions.Version) -> Schema | None:
         """Return the schema that holds at a version, None if none does."""
-        validator = self._at(version)
-        return None if validator is None else validator.schema
+        since, validator = self._at(version)
+        return None if since is None else validator.schema
 
-    def _at(self, version: versions.Version) -> Any | None:
+    def _at(
+        self, version: versions.Version
+    ) -> tuple[versions.Version | None, Any]:
         for since, validator in self._validators:
             if since <= version:
-                return validator
-        return None
+                return since, validator
+        return None, None
 
     def check(self, document: Any, version: versions.Version) -> None:
         """Pass if ``document`` is valid.
@@ -59,8 +67,10 @@ class Validator:
         :param version: one for which there is a schema
         :raises Invalid: naming the member and the rule it breaks
         """
-        validator = self._at(version)
-        assert validator is not None
+        since, validator = self._at(version)
+        assert since is not None
+        if document == {} and since in self._takes_nothing:
+            return
         error = exceptions.best_match(validator.iter_errors(document))
         if error is not None:
             raise exception.Invalid(self._describe(error))

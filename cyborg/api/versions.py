@@ -1,5 +1,6 @@
 """Microversions: what each changed, and which one a request asks for."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -66,6 +67,7 @@ class TooOld(exception.NotAcceptable):
     template = _("%(what)s needs microversion %(minimum)s or later.")
 
 
+@functools.lru_cache(maxsize=64)
 def requested(header: str | None) -> Version:
     """Return the version that the value of ``OpenStack-API-Version`` names.
 

@@ -41,6 +41,8 @@ _TRUSTED = 1.0
 _COMMITTED = "cyborg_committed"
 
 _manager = enginefacade.transaction_context()
+# What the manager makes; to ask it takes as long as a small statement.
+_engine: sa.Engine | None = None
 _begin = threading.local()
 _configured = threading.Lock()
 _started = False
@@ -190,19 +192,23 @@ def _start() -> None:
 
 def reset() -> None:
     """Close all connections and forget the engine. For tests and forks."""
-    global _started, _manager
+    global _started, _manager, _engine
     with _configured:
         if _started:
             with contextlib.suppress(Exception):
                 _manager.get_legacy_facade().get_engine().dispose()
         _manager = enginefacade.transaction_context()
+        _engine = None
         _started = False
 
 
 def get_engine() -> sa.Engine:
     """Return the engine, for schema work."""
-    _start()
-    return _manager.writer.get_engine()
+    global _engine
+    if _engine is None:
+        _start()
+        _engine = _manager.writer.get_engine()
+    return _engine
 
 
 def _is_open(context: Context) -> bool:

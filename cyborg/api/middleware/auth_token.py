@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterable
+import functools
 import ipaddress
 from typing import Any
 
@@ -25,6 +26,7 @@ NOAUTH_PROJECT = "00000000000000000000000000000002"
 NOAUTH_ROLES = "admin,manager,member,reader"
 
 
+@functools.lru_cache(maxsize=64)
 def is_loopback(address: str) -> bool:
     """Tell whether only this machine can be at, or reach, an address."""
     if address == "localhost":
@@ -51,14 +53,14 @@ def check_strategy() -> None:
         )
 
 
-def _drop_identity(environ: dict[str, Any]) -> None:
-    """Remove what only authentication may say.
+def _drop_identity(environ: dict[str, Any]) -> dict[str, Any]:
+    """Remove what only authentication may say; returns it.
 
     What else comes as X-..., a proxy's word for one, has been read by the
     filters in front.
     """
-    for name in [name for name in environ if name.startswith("HTTP_X_")]:
-        del environ[name]
+    names = [name for name in environ if name.startswith("HTTP_X_")]
+    return {name: environ.pop(name) for name in names}
 
 
 class NoAuth:
@@ -70,9 +72,10 @@ class NoAuth:
     def __call__(
         self, environ: dict[str, Any], start_response: Any
     ) -> Iterable[bytes]:
+        said = _drop_identity(environ)
         # A proxy would lend its own address to strangers.
         proxied = "HTTP_FORWARDED" in environ or any(
-            name.startswith("HTTP_X_FORWARDED_") for name in environ
+            name.startswith("HTTP_X_FORWARDED_") for name in said
         )
         if proxied or not is_loopback(environ.get("REMOTE_ADDR", "")):
             return errors.respond(
@@ -81,15 +84,10 @@ class NoAuth:
                 403,
                 _("auth_strategy is noauth2, which is for this host only."),
             )
-        said = {
-            "HTTP_X_ROLES": environ.get("HTTP_X_ROLES", NOAUTH_ROLES),
-            "HTTP_X_PROJECT_ID": environ.get(
-                "HTTP_X_PROJECT_ID", NOAUTH_PROJECT
-            ),
-            "HTTP_X_USER_ID": environ.get("HTTP_X_USER_ID", NOAUTH_USER),
-        }
-        _drop_identity(environ)
-        environ |= said | {
+        environ |= {
+            "HTTP_X_ROLES": said.get("HTTP_X_ROLES", NOAUTH_ROLES),
+            "HTTP_X_PROJECT_ID": said.get("HTTP_X_PROJECT_ID", NOAUTH_PROJECT),
+            "HTTP_X_USER_ID": said.get("HTTP_X_USER_ID", NOAUTH_USER),
             "HTTP_X_IDENTITY_STATUS": "Confirmed",
             "HTTP_X_SERVICE_IDENTITY_STATUS": "Confirmed",
             "HTTP_X_SERVICE_ROLES": ",".join(

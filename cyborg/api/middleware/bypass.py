@@ -9,9 +9,12 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 
+from oslo_config import cfg
 from oslo_middleware import cors
 from oslo_middleware import http_proxy_to_wsgi
 from oslo_middleware import sizelimit
+
+CONF = cfg.CONF
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Filter = Callable[[Application], Application]
@@ -70,11 +73,22 @@ def proxy_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
 
 
 def size_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
-    """Return the filter for requests that have a body."""
+    """Return the filter for requests whose body may be too large.
+
+    No server reads more of it than the length that is given.
+    """
     return _only(
         lambda environ: (
-            environ.get("CONTENT_LENGTH", "") not in ("", "0")
-            or "HTTP_TRANSFER_ENCODING" in environ
+            "HTTP_TRANSFER_ENCODING" in environ
+            or not _is_small(environ.get("CONTENT_LENGTH") or "0")
         ),
         sizelimit.RequestBodySizeLimiter.factory(global_conf, **local_conf),
+    )
+
+
+def _is_small(length: str) -> bool:
+    return (
+        length.isascii()
+        and length.isdigit()
+        and int(length[:18]) <= CONF.oslo_middleware.max_request_body_size
     )
