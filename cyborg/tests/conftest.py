@@ -30,17 +30,28 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("cyborg")
 
 
-# Directories whose tests start daemons and wait for them. They begin first, so
-# that no worker is still at it when all the others have ended.
-_SLOWEST = ("flows", "faults", "clients", "agent")
+# Directories and files that take longest, the longest first. They begin first,
+# so that no worker is still at it when all the others have ended.
+_SLOWEST = (
+    "faults",
+    "test_cli",
+    "flows",
+    "clients",
+    "test_migration",
+    "test_placement",
+    "agent",
+    "test_openapi",
+    "test_binding",
+)
+# Directories whose tests share what takes long to start.
+_TOGETHER = ("faults",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
-        directory = item.path.parent.name
-        if directory in _SLOWEST:
-            return _SLOWEST.index(directory)
-        return len(_SLOWEST)
+        names = {item.path.parent.name, item.path.stem}
+        ranks = [_SLOWEST.index(name) for name in names & {*_SLOWEST}]
+        return min(ranks, default=len(_SLOWEST))
 
     items.sort(key=rank)
 
@@ -50,6 +61,9 @@ class ByServers(scheduler.LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")
+        directory = pathlib.PurePath(path).parent
+        if directory.name in _TOGETHER:
+            return str(directory)
         names = test.replace("]", "-").replace("[", "-").split("-")
         engines = [name for name in names if name in database.KINDS]
         return "-".join([path, *engines[:1]])
