@@ -1,3 +1,2 @@
-from oslo_service import backend
-
-backend.init_backend(backend.BackendType.THREADING)
+# What commands do first, for those who start a test with an import of its own.
+import cyborg.cmd  # noqa: F401

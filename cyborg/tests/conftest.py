@@ -1,12 +1,15 @@
 """Fixtures of all tests: the real peers, each started when first asked for."""
 
+from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterator
+import os
 import pathlib
 import tempfile
 from typing import Any
 
 import hypothesis
+from oslo_concurrency import lockutils
 import pytest
 from xdist import scheduler
 
@@ -27,17 +30,28 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("cyborg")
 
 
-# Directories whose tests start daemons and wait for them. They begin first, so
-# that no worker is still at it when all the others have ended.
-_SLOWEST = ("flows", "faults", "clients", "agent")
+# Directories and files that take longest, the longest first. They begin first,
+# so that no worker is still at it when all the others have ended.
+_SLOWEST = (
+    "faults",
+    "test_cli",
+    "flows",
+    "clients",
+    "test_migration",
+    "test_placement",
+    "agent",
+    "test_openapi",
+    "test_binding",
+)
+# Directories whose tests share what takes long to start.
+_TOGETHER = ("faults",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
-        directory = item.path.parent.name
-        if directory in _SLOWEST:
-            return _SLOWEST.index(directory)
-        return len(_SLOWEST)
+        names = {item.path.parent.name, item.path.stem}
+        ranks = [_SLOWEST.index(name) for name in names & {*_SLOWEST}]
+        return min(ranks, default=len(_SLOWEST))
 
     items.sort(key=rank)
 
@@ -47,6 +61,9 @@ class ByServers(scheduler.LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")
+        directory = pathlib.PurePath(path).parent
+        if directory.name in _TOGETHER:
+            return str(directory)
         names = test.replace("]", "-").replace("[", "-").split("-")
         engines = [name for name in names if name in database.KINDS]
         return "-".join([path, *engines[:1]])
@@ -85,6 +102,12 @@ def _options() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _databases() -> Iterator[None]:
+    yield
+    database.drop_kept()
+
+
 @pytest.fixture
 def socket_dir() -> Iterator[pathlib.Path]:
     """A directory for Unix sockets, whose whole paths take 107 bytes."""
@@ -92,12 +115,36 @@ def socket_dir() -> Iterator[pathlib.Path]:
         yield pathlib.Path(directory)
 
 
+def _of_the_run(
+    factory: pytest.TempPathFactory,
+    name: str,
+    prepare: Callable[[pathlib.Path], None],
+) -> pathlib.Path:
+    """Return a directory that the first worker to ask for it has filled."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    directory = base / name
+    with lockutils.external_lock(f"{name}.lock", lock_path=str(base)):
+        if not directory.exists():
+            # One that could not be filled is not taken for one that was.
+            draft = pathlib.Path(tempfile.mkdtemp(dir=base))
+            prepare(draft)
+            draft.rename(directory)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def keystone(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[keystone_fixture.Keystone]:
     """A Keystone for the whole run; tests make users and projects in it."""
-    peer = keystone_fixture.Keystone(tmp_path_factory.mktemp("keystone"))
+    peer = keystone_fixture.Keystone(
+        tmp_path_factory.mktemp("keystone"),
+        _of_the_run(
+            tmp_path_factory, "keystone-prepared", keystone_fixture.prepare
+        ),
+    )
     peer.start()
     yield peer
     peer.stop()
@@ -147,7 +194,11 @@ def cloud(
     placement: placement_fixture.Placement,
     _nova: nova_events.NovaEvents,
 ) -> Iterator[services.Cloud]:
-    """A Cyborg on a database of its own, with nothing started yet."""
+    """A Cyborg on a database of its own, with nothing started yet.
+
+    A module whose subject is the same on each engine chooses one by
+    parametrizing this; each engine is chosen by about half of those.
+    """
     with (
         database.database(request.param) as database_url,
         rabbit.virtual_host() as transport_url,

@@ -30,7 +30,6 @@ from cyborg.conductor import rpcapi
 from cyborg.context import get_admin_context
 from cyborg.db import engine
 from cyborg.db import job as job_db
-from cyborg.db import migration
 from cyborg.objects import report
 from cyborg.tests.fixtures import api as api_fixture
 from cyborg.tests.fixtures import database
@@ -89,8 +88,7 @@ def api(
     CONF([], project="cyborg", default_config_files=[str(config)])
     auth.reset()
     placement_client.forget()
-    with database.database("sqlite") as url, database.configured(url):
-        migration.create_schema()
+    with database.with_tables("sqlite") as url, database.configured(url):
         conductor = rpcapi.local(manager.ConductorManager(agent=Host()))
         yield api_fixture.Api(
             app.make_app(lambda: conductor), engine.get_engine()

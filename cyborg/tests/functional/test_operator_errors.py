@@ -2,13 +2,10 @@
 
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
 from cyborg.tests.fixtures import process
-
-MAIN = "import sys; from cyborg.cmd import {0}; sys.exit({0}.main())"
 
 # What a test changes of a configuration that works.
 SOUND = {
@@ -35,16 +32,9 @@ def _run(
             for name, (group, value) in (SOUND | changes).items()
         )
     )
-    return subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-c", MAIN.format(command)),
-            *("--config-file", str(config), *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        env=process.environment(),
-        timeout=120,
-        check=False,
+    return process.call(
+        process.cyborg(command, "--config-file", str(config), *arguments),
+        directory,
     )
 
 

@@ -31,7 +31,6 @@ from cyborg.db import engine
 from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
-from cyborg.db import migration
 from cyborg.db import models
 from cyborg.manage import host as manage_host
 from cyborg.manage import placement as manage_placement
@@ -135,8 +134,7 @@ def configured(
     CONF([], default_config_files=[str(config)])
     auth.reset()
     client.forget()
-    with database.database("sqlite") as url, database.configured(url):
-        migration.create_schema()
+    with database.with_tables("sqlite") as url, database.configured(url):
         yield
     for option in ("connect_retries", "endpoint_override"):
         CONF.clear_override(option, group="placement")

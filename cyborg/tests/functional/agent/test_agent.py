@@ -21,7 +21,6 @@ from cyborg.conductor import rpcapi as conductor_rpcapi
 from cyborg.objects import base
 from cyborg.objects import register_all
 from cyborg.tests.fixtures import process
-from cyborg.tests.fixtures import services
 from cyborg.tests.unit.agent import conftest
 
 ADDRESS = "0000:0c:00.0"
@@ -59,13 +58,7 @@ heartbeat_interval = 1
         )
         self.agent = process.Process(
             "agent",
-            [
-                sys.executable,
-                "-c",
-                services.MAIN.format("agent"),
-                "--config-file",
-                str(config),
-            ],
+            process.cyborg("agent", "--config-file", str(config)),
             directory,
         )
 
@@ -279,7 +272,7 @@ def test_dry_run_shows_what_would_be_reported(tmp_path: pathlib.Path) -> None:
         f"[DEFAULT]\nhost = cn1\nstate_path = {tmp_path}\n"
         "[agent]\nenabled_drivers = fake_driver\n"
     )
-    command = [sys.executable, "-c", services.MAIN.format("agent")]
+    command = [sys.executable, "-m", "cyborg.cmd.agent"]
     command += ["--config-file", str(config), "--dry-run"]
     text = process.run(command, tmp_path)
     assert "cn1_FakeDevice: 16 x FPGA" in text

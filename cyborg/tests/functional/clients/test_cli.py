@@ -3,7 +3,10 @@
 At each microversion that clients ask for.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
+import contextlib
+import functools
 import json
 import pathlib
 from typing import Any
@@ -119,18 +122,33 @@ class Accelerator:
         return self.command.run(*options, "accelerator", *line.split(), *more)
 
 
+Commands = Callable[[str], openstack_command.OpenStackCommand]
+
+
+@pytest.fixture(scope="module")
+def commands(clouds: pathlib.Path) -> Iterator[Commands]:
+    """The command of a package; each is started once."""
+    with contextlib.ExitStack() as started:
+
+        @functools.cache
+        def command(package: str) -> openstack_command.OpenStackCommand:
+            made = openstack_command.OpenStackCommand(
+                clouds.parent, package, clouds
+            )
+            started.callback(made.close)
+            return made
+
+        yield command
+
+
 @pytest.fixture(
     scope="module",
     params=[openstack_command.IN_TREE, openstack_command.PLUGIN],
 )
 def command(
-    request: pytest.FixtureRequest, clouds: pathlib.Path
-) -> Iterator[openstack_command.OpenStackCommand]:
-    command = openstack_command.OpenStackCommand(
-        clouds.parent, request.param, clouds
-    )
-    yield command
-    command.close()
+    request: pytest.FixtureRequest, commands: Commands
+) -> openstack_command.OpenStackCommand:
+    return commands(request.param)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

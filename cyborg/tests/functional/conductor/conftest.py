@@ -6,12 +6,8 @@ from oslo_config import fixture as config_fixture
 import pytest
 
 from cyborg import conf
-from cyborg.db import migration
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import inventory
-from cyborg.tests.fixtures.database import database_url
-
-__all__ = ["config", "database_url", "store"]
 
 CONF = conf.CONF
 
@@ -23,9 +19,14 @@ def config() -> Iterator[config_fixture.Config]:
         yield fixture
 
 
+@pytest.fixture(params=database.KINDS)
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a database with empty tables, on each engine."""
+    with database.with_tables(request.param) as url:
+        yield url
+
+
 @pytest.fixture
 def store(database_url: str) -> Iterator[inventory.Store]:
-    """A store with the schema, the same that upgrades lead to."""
     with database.configured(database_url):
-        migration.create_schema()
         yield inventory.Store()

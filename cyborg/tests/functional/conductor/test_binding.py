@@ -212,9 +212,10 @@ def test_two_conductors_and_fifty_binds_over_sixteen_handles(
 ) -> None:
     (rp_uuid,) = store.report(inventory.device())
     arqs = [store.arqs(1)[0] for _ in range(50)]
-    with futures.ProcessPoolExecutor(
-        2, mp_context=multiprocessing.get_context("spawn")
-    ) as conductors:
+    # Two processes, for which this is imported once.
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload([__name__])
+    with futures.ProcessPoolExecutor(2, mp_context=forks) as conductors:
         parts = [
             conductors.submit(_conductor, database_url, half, rp_uuid)
             for half in (arqs[::2], arqs[1::2])

@@ -30,7 +30,6 @@ from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
 from cyborg.db import conductor as conductor_db
 from cyborg.db import job as job_db
-from cyborg.db import migration
 from cyborg.db import models
 from cyborg.objects import base
 from cyborg.objects import report
@@ -244,7 +243,6 @@ def test_an_api_asks_what_the_oldest_conductor_knows(
 
     serve(constants.CONDUCTOR_TOPIC, "c1", manager.ConductorManager())
     with database.configured(database_url):
-        migration.upgrade()
         assert can_unbind()
         conductor_db.seen(context, "c1", "1.10")
         conductor_db.seen(context, "c2", "1.9")

@@ -18,6 +18,16 @@ def db(database_url: str) -> Iterator[sa.Engine]:
         yield engine
 
 
+@pytest.fixture(params=database.KINDS)
+def cyborg_db(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    """The same with Cyborg's tables, all empty."""
+    with (
+        database.with_tables(request.param) as url,
+        database.configured(url) as engine,
+    ):
+        yield engine
+
+
 @pytest.fixture
 def sqlite_db() -> Iterator[sa.Engine]:
     """The same, where the engine makes no difference."""

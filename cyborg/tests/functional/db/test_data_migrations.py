@@ -9,16 +9,15 @@ import sqlalchemy as sa
 from cyborg import context as cyborg_context
 from cyborg.common import exception
 from cyborg.db import data_migrations
-from cyborg.db import migration
 from cyborg.db import models
 from cyborg.tests.fixtures import records
 
 CONTEXT = cyborg_context.get_admin_context()
 
 
-@pytest.fixture(autouse=True)
-def schema(db: sa.Engine) -> None:
-    migration.create_schema()
+@pytest.fixture
+def db(cyborg_db: sa.Engine) -> sa.Engine:
+    return cyborg_db
 
 
 def add_arqs(db: sa.Engine, instances: list[str | None]) -> None:

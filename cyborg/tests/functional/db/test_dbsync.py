@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pathlib
 import re
 import subprocess
-import sys
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from cyborg.cmd import dbsync
 from cyborg.db import migration
 from cyborg.tests.fixtures import nova_events
+from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import upstream
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,17 +47,9 @@ def run(
     path.write_text(CONFIG.format(url=database_url, nova=nova.url))
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "cyborg.cmd.dbsync",
-                f"--config-file={path}",
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
+        return process.call(
+            process.cyborg("dbsync", f"--config-file={path}", *arguments),
+            tmp_path,
         )
 
     return command

@@ -17,7 +17,6 @@ from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import leftover as leftover_db
-from cyborg.db import migration
 from cyborg.db import models
 from cyborg.manage import arq as manage_arq
 from cyborg.manage import host as manage_host
@@ -45,9 +44,8 @@ class Committing:
 
 
 @pytest.fixture
-def connection(db: sa.Engine) -> Iterator[Any]:
-    migration.create_schema()
-    with db.connect() as connection:
+def connection(cyborg_db: sa.Engine) -> Iterator[Any]:
+    with cyborg_db.connect() as connection:
         yield Committing(connection)
 
 

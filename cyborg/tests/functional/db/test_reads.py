@@ -27,10 +27,9 @@ CONTEXT = cyborg_context.get_admin_context()
 def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
     """A database with three devices, profiles and ARQs."""
     with (
-        database.database(request.param) as url,
+        database.with_tables(request.param) as url,
         database.configured(url) as engine,
     ):
-        models.Base.metadata.create_all(engine)
         with engine.begin() as connection:
             fill(connection)
         yield engine

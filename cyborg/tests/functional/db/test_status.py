@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import contextlib
 import json
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 from oslo_upgradecheck import upgradecheck
@@ -25,6 +23,7 @@ from cyborg.manage.checks import peer as peer_checks
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import keystone as keystone_fixture
 from cyborg.tests.fixtures import placement as placement_fixture
+from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import records
 from cyborg.tests.fixtures import upstream
 
@@ -93,15 +92,8 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "[nova]\nauth_type = none\nendpoint = http://127.0.0.1:1\n"
         "[glance]\nauth_type = none\nendpoint = http://127.0.0.1:1\n"
     )
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "cyborg.cmd.status"),
-            *(f"--config-file={config}", "upgrade", "check", "--json"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = f"--config-file={config}", "upgrade", "check", "--json"
+    done = process.call(process.cyborg("status", *command), tmp_path)
     found = {
         check["check"]: (check["result"], check["details"])
         for check in json.loads(done.stdout)["checks"]

@@ -20,10 +20,9 @@ CONTEXT = cyborg_context.get_admin_context()
 
 
 @pytest.fixture
-def stored(db: sa.Engine) -> sa.Engine:
+def stored(cyborg_db: sa.Engine) -> sa.Engine:
     """Two hosts, each with a card and a handle; the first one's is held."""
-    migration.create_schema()
-    with db.begin() as connection:
+    with cyborg_db.begin() as connection:
         profile = records.device_profile(
             connection, 1, "one", [{"resources:FPGA": "1"}]
         )
@@ -64,7 +63,7 @@ def stored(db: sa.Engine) -> sa.Engine:
                 }
                 | values,
             )
-    return db
+    return cyborg_db
 
 
 def test_all_hosts_and_one(

@@ -1,4 +1,4 @@
-"""One site for the run; every storm goes over the same one."""
+"""One site for all faults; every storm goes over the same one."""
 
 import collections
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from cyborg.tests.functional.faults import clients
 from cyborg.tests.functional.faults import site as site_module
 
 
-@pytest.fixture(scope="session")
+# Not for the rest of the run: idle daemons keep a processor half busy.
+@pytest.fixture(scope="package")
 def site(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[site_module.Site]:

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import sys
 import threading
 from typing import Any
 import uuid
@@ -14,7 +13,6 @@ from cyborg.tests.fixtures import placement as placement_fixture
 from cyborg.tests.fixtures import process
 from cyborg.tests.functional.faults import peers
 
-MAIN = "import sys; from cyborg.cmd import {0}; sys.exit({0}.main())"
 # Seconds: short, so that a storm meets them.
 BIND_TIMEOUT = 8
 PROGRAM_TIMEOUT = 8
@@ -143,10 +141,9 @@ class Site:
 
         return process.Process(
             f"{command}-{host}",
-            [
-                *(sys.executable, "-W", "ignore", "-c", MAIN.format(command)),
-                *("--config-file", str(self.directory / f"{host}.conf")),
-            ],
+            process.cyborg(
+                command, "--config-file", str(self.directory / f"{host}.conf")
+            ),
             self.directory,
             {"CYBORG_DIE_AT": f"@{self._point(f'{command}-{host}')}"},
             ready=ready,
@@ -203,11 +200,12 @@ class Site:
 
     def tool(self, command: str, *arguments: str) -> str:
         return process.run(
-            [
-                *(sys.executable, "-W", "ignore", "-c", MAIN.format(command)),
-                *("--config-file", str(self.directory / "tool.conf")),
+            process.cyborg(
+                command,
+                "--config-file",
+                str(self.directory / "tool.conf"),
                 *arguments,
-            ],
+            ),
             self.directory,
         )
 

@@ -13,6 +13,9 @@ from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import services
 from cyborg.tests.functional.flows import site
 
+# Conductors race on each engine in the tests of the conductor.
+pytestmark = pytest.mark.parametrize("cloud", ["postgresql"], indirect=True)
+
 # How long an event may take that another conductor has to send.
 TAKEN_OVER = 60
 

@@ -14,6 +14,9 @@ from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import services
 from cyborg.tests.functional.flows import site
 
+# What is kept of hosts does not depend on the engine.
+pytestmark = pytest.mark.parametrize("cloud", ["postgresql"], indirect=True)
+
 # As Cloud has it, and one report and answer more.
 DOWN_AFTER = 10 + 5
 RECONCILE = 4

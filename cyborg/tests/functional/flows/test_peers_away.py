@@ -2,10 +2,15 @@
 
 import uuid
 
+import pytest
+
 from cyborg.tests.fixtures import client
 from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import services
 from cyborg.tests.functional.flows import site
+
+# Who waits for a peer does not depend on the engine.
+pytestmark = pytest.mark.parametrize("cloud", ["mysql"], indirect=True)
 
 
 def test_placement_is_told_when_it_is_back(

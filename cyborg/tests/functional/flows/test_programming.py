@@ -23,9 +23,13 @@ from cyborg.tests.fixtures import services
 from cyborg.tests.functional.faults import peers
 from cyborg.tests.functional.flows import site
 
-pytestmark = pytest.mark.skipif(
-    not samples.DIRECTORY.exists(), reason="not a source tree"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not samples.DIRECTORY.exists(), reason="not a source tree"
+    ),
+    # What a card is told does not depend on the engine.
+    pytest.mark.parametrize("cloud", ["postgresql"], indirect=True),
+]
 
 NEWEST = versions.MAXIMUM
 ADDRESS = "0000:0c:00.0"
