@@ -50,6 +50,7 @@ _FOR_BIND = sa.union(
     _WITH_PROFILE.where(_IS["uuids"]),
     _WITH_PROFILE.where(_IS["instances"]),
 )
+_INSERT = sa.insert(ARQS)
 _IN_ORDER = sa.select(ARQS).order_by(ARQS.c.id)
 _BY_UUIDS = _IN_ORDER.where(_IS["uuids"])
 _LOCK = _IN_ORDER.where(ARQS.c.id.in_(sa.bindparam("ids"))).with_for_update()
@@ -176,7 +177,7 @@ def lock_of_instance(
 def create(context: RequestContext, rows: Sequence[dict[str, Any]]) -> None:
     """Insert ARQs in their first state, all in one statement."""
     if rows:
-        context.connection.execute(sa.insert(ARQS), rows)
+        context.connection.execute(_INSERT, rows)
 
 
 @engine.writer

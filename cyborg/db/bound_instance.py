@@ -18,6 +18,7 @@ _LOCK = (
     .order_by(BOUND.c.id)
     .with_for_update()
 )
+_INSERT = sa.insert(BOUND)
 _DELETE = sa.delete(BOUND).where(_IS_NAMED)
 
 
@@ -28,7 +29,7 @@ def create(context: RequestContext, instances: Collection[str]) -> None:
     :raises oslo_db.exception.DBDuplicateEntry: another bind was first
     """
     context.connection.execute(
-        sa.insert(BOUND), [{"instance_uuid": uuid} for uuid in instances]
+        _INSERT, [{"instance_uuid": uuid} for uuid in instances]
     )
 
 

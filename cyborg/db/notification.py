@@ -37,6 +37,7 @@ _LOCK_DUE = (
     .order_by(OUTBOX.c.id)
     .with_for_update(skip_locked=True)
 )
+_INSERT = sa.insert(OUTBOX)
 _BY_IDS = OUTBOX.c.id.in_(sa.bindparam("ids"))
 _LEASE = sa.update(OUTBOX).where(_BY_IDS)
 _DELETE = sa.delete(OUTBOX).where(_BY_IDS)
@@ -50,7 +51,7 @@ def create(context: RequestContext, events: Sequence[dict[str, Any]]) -> None:
     """Add events to send: instance_uuid, arq_uuid and status each."""
     now = engine.after(0)
     context.connection.execute(
-        sa.insert(OUTBOX),
+        _INSERT,
         [event | {"next_attempt_at": now, "attempts": 0} for event in events],
     )
 
