@@ -59,8 +59,9 @@ install() {
     fi
     say "Installing into ${venv#"$PWD/"} (minutes the first time)"
     rm -f "$stamp"
+    # Python compiles what is imported; that is a small part of it all.
     "$venv/bin/python" -m pip install --disable-pip-version-check \
-        --progress-bar off "$@" ||
+        --no-compile --progress-bar off "$@" ||
         give_up "pip could not install the requirements" \
             "See its messages above; it needs the Python package index or a" \
             "mirror (PIP_INDEX_URL). Run this again when that is mended."
