@@ -319,6 +319,13 @@ class Site(services.Cloud):
             self.options,
         )
 
+    def _program(self, command: str, *arguments: str) -> process.Program:
+        # A start of its own: what is measured shares nothing with others.
+        return [
+            *(sys.executable, "-W", "ignore", "-m"),
+            *(f"cyborg.cmd.{command}", *arguments),
+        ]
+
     def program(
         self, module: str, *arguments: str, ready: Callable[[], bool]
     ) -> process.Process:

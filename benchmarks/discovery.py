@@ -131,7 +131,9 @@ def main() -> None:
         root = machine.unpack_text(text(count), pathlib.Path(directory))
         driver = intel_qat.IntelQATDriver(root=root, host="cn1", conf=conf)
         # Names are asked of lspci once in the life of a driver.
-        driver.names.learn = lambda functions: None
+        driver.names.learn = (  # type: ignore[method-assign]
+            lambda functions: None
+        )
         found = len(pci.read_functions(root))
         deployables = sum(
             len(device.deployable_list) for device in driver.discover()

@@ -550,4 +550,5 @@ def query(**arguments: str) -> str:
 
 if __name__ == "__main__":
     role, *arguments = sys.argv[1:]
-    {"api": serve_api, "conductor": serve_conductor}[role](*arguments)
+    serve: Any = {"api": serve_api, "conductor": serve_conductor}[role]
+    serve(*arguments)

@@ -143,9 +143,9 @@ def with_placement(
     :param module: what has its WSGI application
     """
     with tempfile.TemporaryDirectory(prefix="cyborg-bench-") as directory:
-        made = placement_fixture.Placement(pathlib.Path(directory))
-        argv = made.process.argv
-        argv[argv.index("placement.wsgi.api")] = module
+        made = placement_fixture.Placement(
+            pathlib.Path(directory), module=module
+        )
         made.start()
         try:
             yield made
@@ -287,7 +287,7 @@ def steady(
     """Measure heartbeats, and reports that change one attribute."""
     pair = Pair(site, conductor)
     pair.start()
-    made = []
+    made: list[common.Figure] = []
     for count in counts:
         agent = Agent(conductor, f"host-{count}")
         agent.report(devices(agent.host, count))
