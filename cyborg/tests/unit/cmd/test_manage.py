@@ -2,13 +2,10 @@
 
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
 from cyborg.tests.fixtures import process
-
-MAIN = "import sys; from cyborg.cmd import {0}; sys.exit({0}.main())"
 
 
 def _run(
@@ -18,15 +15,9 @@ def _run(
     config.write_text(
         f"[database]\nconnection = sqlite:///{tmp_path}/cyborg.sqlite\n"
     )
-    return subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-c", MAIN.format(command)),
-            *("--config-file", str(config), *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        env=process.environment(),
-        timeout=120,
+    return process.call(
+        process.cyborg(command, "--config-file", str(config), *arguments),
+        tmp_path,
     )
 
 
