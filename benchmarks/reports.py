@@ -22,6 +22,7 @@ import pathlib
 import tempfile
 import time
 
+from oslo_config import cfg
 from oslo_service import backend
 
 # What is imported below would choose another one.
@@ -40,6 +41,7 @@ from cyborg.objects import report  # noqa: E402
 from cyborg.tests.fixtures import placement as placement_fixture  # noqa: E402
 from cyborg.tests.fixtures import process  # noqa: E402
 
+CONF = cfg.CONF
 ROUNDS = 3
 HANDLES = 4
 
@@ -161,6 +163,8 @@ def connected(site: common.Site) -> Iterator[rpcapi.ConductorAPI]:
         yield rpcapi.remote()
     finally:
         rpc.cleanup()
+        # The next site has other options.
+        CONF.reset()
 
 
 # -- heartbeats and changes
