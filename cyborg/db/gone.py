@@ -141,26 +141,30 @@ def delete_gone(
             )
         )
     )
-    connection.execute(sa.delete(HANDLES).where(HANDLES.c.id.in_(handle_ids)))
-    connection.execute(
-        sa.delete(ATTRIBUTES).where(ATTRIBUTES.c.deployable_id.in_(gone))
-    )
+    _delete_deployables(context, gone)
+    _delete_empty_devices(context, devices)
+    return gone
+
+
+def _delete_deployables(context: RequestContext, ids: Collection[int]) -> None:
+    """Delete deployables that no ARQ and no job refers to any more."""
+    connection = context.connection
+    for table in (HANDLES, ATTRIBUTES):
+        connection.execute(
+            sa.delete(table).where(table.c.deployable_id.in_(ids))
+        )
     # Rows of one tree refer to each other.
     connection.execute(
         sa.update(DEPLOYABLES)
-        .where(DEPLOYABLES.c.id.in_(gone))
+        .where(DEPLOYABLES.c.id.in_(ids))
         .values(parent_id=None, root_id=None)
     )
     connection.execute(
         sa.update(DEPLOYABLES)
-        .where(DEPLOYABLES.c.root_id.in_(gone))
+        .where(DEPLOYABLES.c.root_id.in_(ids))
         .values(root_id=None)
     )
-    connection.execute(
-        sa.delete(DEPLOYABLES).where(DEPLOYABLES.c.id.in_(gone))
-    )
-    _delete_empty_devices(context, devices)
-    return gone
+    connection.execute(sa.delete(DEPLOYABLES).where(DEPLOYABLES.c.id.in_(ids)))
 
 
 def _delete_empty_devices(
@@ -305,19 +309,7 @@ def delete(context: RequestContext, hostname: str) -> None:
     connection.execute(
         sa.delete(JOBS).where(JOBS.c.id.in_(finished.scalars().all()))
     )
-    for table in (HANDLES, ATTRIBUTES):
-        connection.execute(
-            sa.delete(table).where(table.c.deployable_id.in_(deployables))
-        )
-    # Rows of one tree refer to each other.
-    connection.execute(
-        sa.update(DEPLOYABLES)
-        .where(DEPLOYABLES.c.id.in_(deployables))
-        .values(parent_id=None, root_id=None)
-    )
-    connection.execute(
-        sa.delete(DEPLOYABLES).where(DEPLOYABLES.c.id.in_(deployables))
-    )
+    _delete_deployables(context, deployables)
     connection.execute(
         sa.delete(CONTROL_PATHS).where(CONTROL_PATHS.c.device_id.in_(devices))
     )
