@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from oslo_middleware import request_id
 from pecan import core
 
 from cyborg.api import conductor as api_conductor
@@ -21,6 +20,7 @@ from cyborg.api.controllers.v2 import quota
 from cyborg.api.controllers.v2 import service
 from cyborg.api.middleware import auth_token
 from cyborg.api.middleware import errors
+from cyborg.api.middleware import request_id
 from cyborg.conductor import rpcapi
 
 CONTROLLERS = (

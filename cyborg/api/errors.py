@@ -94,8 +94,6 @@ def _shown(error: exception.CyborgException, request_id: str | None) -> str:
 _SHOWN = (Explained, exception.ProgrammingFailed)
 
 _REASONS = {
-    # Pecan's word for an URL that cannot be decoded.
-    400: _("The request is malformed; the URL has to be UTF-8."),
     404: _("Nothing is served at this path."),
     405: _("The method is not allowed at this path."),
     406: _("Only application/json is served; Accept does not admit it."),

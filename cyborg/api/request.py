@@ -69,8 +69,10 @@ class Request(pecan.Request):
     json: ClassVar[dict[str, Any]] = {}
 
     # WebOb keeps what it does not know in the environment, for others who
-    # make a request of that; nobody does.
+    # make a request of that; nobody does. Pecan guards every access against
+    # text that cannot be decoded, which the error hook answers as well.
     __setattr__ = object.__setattr__
+    __getattribute__ = object.__getattribute__
 
     @property
     def conductor(self) -> rpcapi.ConductorAPI:

@@ -1,8 +1,10 @@
 """Checks documents against JSON Schema, and says what is wrong with them."""
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
+import fastjsonschema
 import jsonschema
 from jsonschema import exceptions
 
@@ -11,7 +13,7 @@ from cyborg.api import versions
 from cyborg.common import exception
 from cyborg.common.i18n import _
 
-Schema = Mapping[str, Any]
+Schema = dict[str, Any]
 # The schema that holds from each microversion on.
 Schemas = Mapping[versions.Version, Schema]
 
@@ -23,6 +25,41 @@ def _is_uuid(value: Any) -> bool:
     return not isinstance(value, str) or text.canonical_uuid(value) is not None
 
 
+class Rules:
+    """A schema, ready to hold documents against.
+
+    Most documents are valid. Compiled code says so in a tenth of the time
+    that it takes to find what is wrong with the others.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return fastjsonschema.compile(
+            self.schema, formats={"uuid": _is_uuid}, use_default=False
+        )
+
+    @functools.cached_property
+    def _explaining(self) -> Any:
+        return jsonschema.Draft202012Validator(
+            self.schema, format_checker=_FORMATS
+        )
+
+    def hold(self, document: Any) -> bool:
+        """Tell whether ``document`` is valid."""
+        try:
+            self._compiled(document)
+        except fastjsonschema.JsonSchemaException:
+            return False
+        return True
+
+    def broken_by(self, document: Any) -> exceptions.ValidationError | None:
+        """Return what is wrong with ``document``, None if nothing is."""
+        return exceptions.best_match(self._explaining.iter_errors(document))
+
+
 class Validator:
     """Checks documents of one kind, by microversion.
 
@@ -32,34 +69,22 @@ class Validator:
     def __init__(self, name: str, schemas: Schemas) -> None:
         self.schemas = schemas
         self._name = name
-        self._validators = [
-            (
-                version,
-                jsonschema.Draft202012Validator(
-                    schema, format_checker=_FORMATS
-                ),
-            )
+        self._rules = [
+            (version, Rules(schema))
             for version, schema in sorted(schemas.items(), reverse=True)
         ]
-        # Most queries are empty, which need not be looked at each time.
-        self._takes_nothing = {
-            version
-            for version, validator in self._validators
-            if validator.is_valid({})
-        }
+
+    def rules(self, version: versions.Version) -> Rules | None:
+        """Return what holds at a version, None if nothing does."""
+        for since, rules in self._rules:
+            if since <= version:
+                return rules
+        return None
 
     def schema(self, version: versions.Version) -> Schema | None:
         """Return the schema that holds at a version, None if none does."""
-        since, validator = self._at(version)
-        return None if since is None else validator.schema
-
-    def _at(
-        self, version: versions.Version
-    ) -> tuple[versions.Version | None, Any]:
-        for since, validator in self._validators:
-            if since <= version:
-                return since, validator
-        return None, None
+        rules = self.rules(version)
+        return None if rules is None else rules.schema
 
     def check(self, document: Any, version: versions.Version) -> None:
         """Pass if ``document`` is valid.
@@ -67,11 +92,11 @@ class Validator:
         :param version: one for which there is a schema
         :raises Invalid: naming the member and the rule it breaks
         """
-        since, validator = self._at(version)
-        assert since is not None
-        if document == {} and since in self._takes_nothing:
+        rules = self.rules(version)
+        assert rules is not None
+        if rules.hold(document):
             return
-        error = exceptions.best_match(validator.iter_errors(document))
+        error = rules.broken_by(document)
         if error is not None:
             raise exception.Invalid(self._describe(error))
 

@@ -338,14 +338,15 @@ def _store_bind(
     for row, binding in pending:
         if context.is_admin and binding.project_id is None:
             outcome.jobs += _find_owner_later(context, row)
-    for row, binding in pending:
-        LOG.info(
-            "ARQ %s of instance %s takes handle %s on %s",
-            row.uuid,
-            binding.instance_uuid,
-            handles[row.id].id,
-            binding.hostname,
-        )
+    # One line, however many there are.
+    LOG.info(
+        "%s",
+        "; ".join(
+            f"ARQ {row.uuid} of instance {binding.instance_uuid} takes handle "
+            f"{handles[row.id].id} on {binding.hostname}"
+            for row, binding in pending
+        ),
+    )
     return outcome
 
 

@@ -89,7 +89,7 @@ def _record(
         code = codes.get(index)
         if code == _ACCEPTED:
             done.append(row.id)
-            LOG.info(
+            LOG.debug(
                 "Told Nova: ARQ %s of instance %s %s",
                 row.arq_uuid,
                 row.instance_uuid,
