@@ -12,18 +12,17 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
-import datetime
 import json
 from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import groups as profile_groups
+from cyborg.common import liveness
 from cyborg.common import states
 from cyborg.conductor import images
 from cyborg.conductor import notifications
@@ -207,9 +206,7 @@ def check_agent(deployable: Any) -> None:
     if deployable.last_seen_at is None:
         # Not reported since an upgrade: nothing is known against it.
         return
-    silent = timeutils.utcnow() - deployable.last_seen_at
-    limit = datetime.timedelta(seconds=CONF.conductor.service_down_time)
-    if deployable.forced_down or silent > limit:
+    if deployable.forced_down or liveness.is_silent(deployable.last_seen_at):
         raise exception.AgentDown(host=deployable.hostname)
 
 

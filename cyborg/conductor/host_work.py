@@ -19,7 +19,9 @@ from cyborg.clients import nova
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common import liveness
 from cyborg.common import states
+from cyborg.common.i18n import _
 from cyborg.conductor import bitstreams
 from cyborg.conductor import images
 from cyborg.conductor import notifications
@@ -81,9 +83,25 @@ class Work:
 
     job: Any
     target: Any
-    agent: agent_rpcapi.AgentAPI
+    agents: agent_rpcapi.AgentAPI
     payload: dict[str, Any]
     step: str
+
+    @property
+    def agent(self) -> agent_rpcapi.AgentAPI:
+        """How the host's agent is called.
+
+        :raises AgentNotResponding: it is known not to answer. Waiting for
+            that would keep a thread from the work on other hosts.
+        """
+        seen = self.target.host_last_seen_at
+        if seen is not None and liveness.is_silent(seen):
+            raise exception.AgentNotResponding(
+                _("The agent of host %s is silent, and not asked.")
+                % self.target.device_hostname,
+                host=self.target.device_hostname,
+            )
+        return self.agents
 
     @property
     def rpc_host(self) -> str:

@@ -17,7 +17,6 @@ from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
-from cyborg.common import constants
 from cyborg.common import faults
 from cyborg.common import service
 from cyborg.conductor import host_work
@@ -27,7 +26,6 @@ from cyborg.context import RequestContext
 from cyborg.db import job as job_db
 
 CONF = cfg.CONF
-Kind = constants.JobKind
 LOG = logging.getLogger(__name__)
 
 # Seconds between two looks for work that nobody announced.
@@ -35,6 +33,9 @@ _POLL = 5.0
 _LONGEST_PAUSE = 60
 # Most binds that are given up at once while all threads are at work.
 _MOST_LATE = 100
+# One of so many threads is kept for work that takes an instant: neither cards
+# that are loaded for minutes nor hosts that do not answer hold that up.
+_KEPT = 3
 # Seconds that stop() waits for work that is going on, if it has them.
 _PATIENCE = 10.0
 
@@ -65,7 +66,8 @@ class JobRunner:
         self._agent = agent
         self._on_done = on_done
         self._owner = uuidutils.generate_uuid()
-        self._running: set[str] = set()
+        # {uuid: whether it takes an instant}
+        self._running: dict[str, bool] = {}
         self._lock = threading.Lock()
         self._pool: futures.ThreadPoolExecutor | None = None
         # What another conductor leaves is due when its lease has ended.
@@ -104,27 +106,39 @@ class JobRunner:
             job_db.release(get_admin_context(), unfinished, self._owner)
 
     def _start_due(self) -> bool:
-        assert self._pool is not None
-        with self._lock:
-            free = CONF.thread_pool_size - len(self._running)
         context = get_admin_context()
-        if free <= 0:
+        more = [self._start(context, short) for short in (True, False)]
+        if not self._free(short=False):
             # A bind does not wait for a thread past its deadline. To give it
             # up takes none: the host is not asked.
-            for uuid in job_db.due(context, _MOST_LATE, Kind.BIND.value):
-                job = self._claim(context, uuid)
+            for uuid in job_db.late_binds(context, _MOST_LATE):
+                job = self._claim(context, uuid, short=True)
                 if job is not None:
                     self._run(job)
-            return False
-        started = 0
-        for uuid in job_db.due(context, free):
-            job = self._claim(context, uuid)
+        return any(more)
+
+    def _free(self, short: bool) -> int:
+        """Return how many threads there are for a job."""
+        size = CONF.thread_pool_size
+        with self._lock:
+            free = size - len(self._running)
+            if not short:
+                long = list(self._running.values()).count(False)
+                free = min(free, size - size // _KEPT - long)
+        return max(0, free)
+
+    def _start(self, context: RequestContext, short: bool) -> bool:
+        """Start jobs that are due; returns whether there may be more."""
+        assert self._pool is not None
+        free, started = self._free(short), 0
+        for uuid in job_db.due(context, free, short) if free else ():
+            job = self._claim(context, uuid, short)
             if job is not None:
                 self._pool.submit(self._run, job)
                 started += 1
-        return started == free
+        return 0 < free == started
 
-    def _claim(self, context: RequestContext, uuid: str) -> Any:
+    def _claim(self, context: RequestContext, uuid: str, short: bool) -> Any:
         with self._lock:
             if uuid in self._running:
                 # The database was away for longer than the lease.
@@ -134,7 +148,7 @@ class JobRunner:
         )
         if job is not None:
             with self._lock:
-                self._running.add(uuid)
+                self._running[uuid] = short
         return job
 
     def _renew(self) -> bool:
@@ -163,7 +177,7 @@ class JobRunner:
             self._postpone(context, job, None, str(error))
         finally:
             with self._lock:
-                self._running.discard(job.uuid)
+                self._running.pop(job.uuid, None)
             self._poller.wake()
             self._on_done()
 

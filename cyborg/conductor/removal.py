@@ -14,6 +14,7 @@ from oslo_utils import uuidutils
 
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common import liveness
 from cyborg.conductor import notifications
 from cyborg.conductor import provider_pass
 from cyborg.conductor import provider_state
@@ -182,15 +183,11 @@ def remove_host(context: RequestContext, hostname: str) -> None:
 
 
 def _refuse_alive(host: Any) -> None:
-    limit = CONF.conductor.service_down_time
-    if (
-        host.last_seen_at is not None
-        and (timeutils.utcnow() - host.last_seen_at).total_seconds() <= limit
-    ):
+    if not liveness.is_silent(host.last_seen_at):
         raise exception.HostInUse(
             host=host.hostname,
             reason="its agent is running; stop it, and try again in "
-            f"{limit} seconds",
+            f"{CONF.conductor.service_down_time} seconds",
         )
 
 

@@ -34,7 +34,7 @@ message.
         min=1,
         help="""
 How many jobs on hosts (programming, mediated devices) one conductor drives
-at a time.
+at a time. A third of them is kept for binds that load nothing.
 """,
     ),
     cfg.IntOpt(

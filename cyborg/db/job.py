@@ -52,22 +52,47 @@ def create(
     return [row["uuid"] for row in rows]
 
 
+_IS_BIND = JOBS.c.kind == constants.JobKind.BIND.value
+# A bind that loads nothing: a server waits for what takes an instant.
+_IS_SHORT = _IS_BIND & ~JOBS.c.payload.contains('"image"', autoescape=True)
+
+
 @engine.reader
 def due(
-    context: RequestContext, limit: int, late: str | None = None
+    context: RequestContext, limit: int, short: bool | None = None
 ) -> Sequence[str]:
     """Return uuids of jobs that nobody works on, oldest first.
 
-    :param late: kind of which only those past their deadline are returned
+    What nobody waits for comes last.
+
+    :param short: whether only those that take an instant are wanted, or only
+        the others; None = all
     """
-    now = timeutils.utcnow()
-    query = sa.select(JOBS.c.uuid).where(
-        JOBS.c.finished_at.is_(None), JOBS.c.lease_expires_at <= now
-    )
-    if late is not None:
-        query = query.where(JOBS.c.kind == late, JOBS.c.deadline_at < now)
+    condition = {True: _IS_SHORT, False: ~_IS_SHORT, None: sa.true()}[short]
+    return _due(context, limit, condition)
+
+
+@engine.reader
+def late_binds(context: RequestContext, limit: int) -> Sequence[str]:
+    """Return uuids of binds past their deadline that nobody works on."""
+    is_late = JOBS.c.deadline_at < timeutils.utcnow()
+    return _due(context, limit, _IS_BIND & is_late)
+
+
+def _due(
+    context: RequestContext, limit: int, condition: sa.ColumnElement[bool]
+) -> Sequence[str]:
     return (
-        context.connection.execute(query.order_by(JOBS.c.id).limit(limit))
+        context.connection.execute(
+            sa.select(JOBS.c.uuid)
+            .where(
+                JOBS.c.finished_at.is_(None),
+                JOBS.c.lease_expires_at <= timeutils.utcnow(),
+                condition,
+            )
+            .order_by(JOBS.c.deadline_at.is_(None), JOBS.c.id)
+            .limit(limit)
+        )
         .scalars()
         .all()
     )
@@ -353,7 +378,7 @@ def target(context: RequestContext, job: sa.Row[Any]) -> sa.Row[Any] | None:
             ),
         ),
         "cpid": (paths, ("cpid_type", "cpid_info")),
-        "host": (hosts, ("rpc_host", "rpc_version")),
+        "host": (hosts, ("rpc_host", "rpc_version", "last_seen_at")),
     }
     columns = [
         table.c[name].label(

@@ -1,21 +1,16 @@
 """Shows hosts and services, and how they are; deletes hosts."""
 
-import datetime
 import json
 from typing import Any
 
-from oslo_config import cfg
-from oslo_utils import timeutils
-
 from cyborg import manage
+from cyborg.common import liveness
 from cyborg.conductor import removal
 from cyborg.context import RequestContext
 from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
 from cyborg.db import service as service_db
 from cyborg.manage import output
-
-CONF = cfg.CONF
 
 HOST_COLUMNS = (
     "host",
@@ -31,10 +26,8 @@ SERVICE_COLUMNS = ("id", "binary", "host", "state", "last_seen_at", "error")
 
 
 def _state(row: Any) -> str:
-    limit = datetime.timedelta(seconds=CONF.conductor.service_down_time)
-    seen = row.last_seen_at
-    alive = seen is not None and timeutils.utcnow() - seen <= limit
-    return "up" if alive and not row.forced_down else "down"
+    down = row.forced_down or liveness.is_silent(row.last_seen_at)
+    return "down" if down else "up"
 
 
 def list_hosts(context: RequestContext, use_json: bool) -> int:

@@ -10,17 +10,15 @@ import re
 import sys
 from typing import Any
 
-from oslo_config import cfg
 from oslo_utils import timeutils
 
 from cyborg import manage
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import liveness
 from cyborg.context import RequestContext
 from cyborg.db import topology as topology_db
 from cyborg.manage import output
-
-CONF = cfg.CONF
 
 Tree = dict[str, Any]
 
@@ -108,14 +106,11 @@ def _host(
     problems = []
     state = "unknown"
     if row is not None:
-        limit = datetime.timedelta(seconds=CONF.conductor.service_down_time)
-        alive = (
-            row.last_seen_at is not None and now - row.last_seen_at <= limit
-        )
-        state = "up" if alive and not row.forced_down else "down"
+        silent = liveness.is_silent(row.last_seen_at, now)
+        state = "down" if silent or row.forced_down else "up"
         if row.forced_down:
             problems.append("forced down")
-        elif not alive:
+        elif silent:
             problems.append(
                 "its agent is silent"
                 + (

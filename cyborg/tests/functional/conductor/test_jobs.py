@@ -180,6 +180,34 @@ def test_an_agent_that_is_away_is_asked_again(
     assert store.states() == ["Bound"]
 
 
+def test_an_agent_that_is_silent_is_not_asked(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store)
+    instance = store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    store.delete(instance=instance)
+    asked = len(agent.calls)
+
+    def seen(ago: float) -> None:
+        store.execute(
+            sa.update(models.Host.__table__).values(
+                last_seen_at=engine.ago(ago)
+            )
+        )
+
+    seen(CONF.conductor.service_down_time + 5)
+    _run_due(store, agent)
+    assert len(agent.calls) == asked
+    (job,) = store.rows(models.Job)
+    assert "silent" in job.last_error
+    # It is heard of again.
+    seen(0)
+    _run_due(store, agent)
+    assert agent.calls[-1][0] == "cleanup"
+    assert store.rows(models.ARQ) == []
+
+
 def test_a_refused_bind_fails_and_frees_its_handle(
     store: inventory.Store, agent: Agent
 ) -> None:
@@ -997,6 +1025,63 @@ def test_a_bind_waits_for_no_thread_past_its_deadline(
     assert store.states() == ["BindStarted", "BindFailed"]
     go_on.set()
     runner.stop()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_hosts_that_do_not_answer_hold_up_no_bind(
+    store: inventory.Store,
+    agent: Agent,
+    config: config_fixture.Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config.config(thread_pool_size=3)
+    rp_uuid = _mdev(store, handles=5)
+    instances = [store.bind(store.arqs(1), rp_uuid) for _ in range(4)]
+    _run_due(store, agent)
+    for instance in instances:
+        store.delete(instance=instance)
+    asked: list[str] = []
+    go_on = threading.Event()
+
+    def wait(context: object, rpc_host: str, handle: dict, *_: object) -> None:
+        asked.append(handle["uuid"])
+        go_on.wait(30)
+
+    monkeypatch.setattr(agent, "cleanup_handle", wait)
+    runner = jobs.JobRunner(agent, lambda: None)
+    runner.start()
+    end = time.monotonic() + 20
+    while len(asked) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    store.bind(store.arqs(1), rp_uuid)
+    runner.wake()
+    while "Bound" not in store.states() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert sorted(store.states()) == ["Bound"] + ["Deleting"] * 4
+    assert len(asked) == 2
+    go_on.set()
+    while len(store.states()) > 1 and time.monotonic() < end:
+        time.sleep(0.05)
+    runner.stop()
+    assert store.states() == ["Bound"]
+
+
+def test_what_takes_an_instant_is_told_from_loads(
+    store: inventory.Store, agent: Agent
+) -> None:
+    fpga = inventory.device(handles=2)
+    gpu = inventory.device("GPU", 2, "MDEV", "GPU", bus="0d")
+    fpga_rp, gpu_rp = store.report(fpga, gpu)
+    released = store.bind(store.arqs(1), gpu_rp)
+    _run_due(store, agent)
+    store.delete(instance=released)
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(1, profile), fpga_rp)
+    store.bind(store.arqs(1), gpu_rp)
+    load, short, cleanup = job_db.due(store.context, 10)
+    assert list(job_db.due(store.context, 10, short=True)) == [short]
+    # Nova waits for the load.
+    assert list(job_db.due(store.context, 10, short=False)) == [load, cleanup]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
