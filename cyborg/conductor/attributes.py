@@ -71,7 +71,13 @@ def create(
         }
         for attribute in attributes
     ]
-    given = {a["uuid"] for a in attributes if a.get("uuid")}
+    given: set[str] = set()
+    for attribute in attributes:
+        uuid = attribute.get("uuid")
+        if uuid in given:
+            raise exception.DuplicateUUID(uuid=uuid)
+        if uuid:
+            given.add(uuid)
     _insert(context, deployable_uuid, rows, given, unique_keys)
     stored = {
         row.uuid: row
