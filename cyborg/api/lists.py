@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import dataclasses
 import json
 from typing import Any
 import urllib.parse
@@ -129,7 +130,7 @@ def respond(
         parts = _whole(page, cap, find, render)
         return b'{"%s": [%s]}' % (key.encode(), b", ".join(parts))
     size = min(page.limit or cap, cap)
-    rows = find(_resized(page, size + 1))
+    rows = find(dataclasses.replace(page, limit=size + 1))
     body = b'{"%s": %s' % (
         key.encode(),
         json.dumps(render(rows[:size])).encode(),
@@ -142,28 +143,18 @@ def respond(
     return body + b"}"
 
 
-def _resized(
-    page: paging.Page, limit: int, marker: str | None = None
-) -> paging.Page:
-    return paging.Page(
-        limit=limit,
-        marker=marker or page.marker,
-        sort_key=page.sort_key,
-        descending=page.descending,
-    )
-
-
 def _whole(
     page: paging.Page, size: int, find: Find, render: Render
 ) -> list[bytes]:
     """Read and render a list of any length in pages of ``size``."""
     parts = []
-    rows = find(_resized(page, size))
+    rows = find(dataclasses.replace(page, limit=size))
     while rows:
         parts.append(json.dumps(render(rows))[1:-1].encode())
         if len(rows) < size:
             break
-        rows = find(_resized(page, size, rows[-1].uuid))
+        # Whose last record somebody may delete meanwhile.
+        rows = find(dataclasses.replace(page, limit=size, after=rows[-1]))
     return parts
 
 

@@ -23,12 +23,15 @@ class Page:
 
     :ivar limit: most records; None = all
     :ivar marker: uuid of the record before the page; None = from the start
+    :ivar after: the row before the page, where the caller has it: other than
+        a marker, it may be gone
     :ivar sort_key: name of a column that the list can be sorted by; records
         that have no value come last, equal ones in the order they were made
     """
 
     limit: int | None = None
     marker: str | None = None
+    after: Any = None
     sort_key: str = "id"
     descending: bool = False
 
@@ -56,7 +59,7 @@ def fetch(
     """
     key, unique = columns[page.sort_key], columns["id"]
     arrange = _arrange if values is None else _arrange_once
-    if page.marker is not None:
+    if page.marker is not None or page.after is not None:
         query = query.where(
             _after(context, page, _comparable(key), columns, visible)
         )
@@ -111,27 +114,42 @@ def _after(
     columns: Any,
     visible: sa.ColumnElement[bool] | None,
 ) -> sa.ColumnElement[bool]:
-    """Return the condition for what is listed after the marker."""
+    """Return the condition for what is listed after the record before."""
     unique = columns["id"]
+    if page.after is not None:
+        value, last = getattr(page.after, page.sort_key), page.after.id
+    else:
+        value, last = _marked(context, page.marker, key, columns, visible)
+    later = unique < last if page.descending else unique > last
+    if page.sort_key == "id":
+        return later
+    if value is None:
+        return sa.and_(key.is_(None), later)
+    beyond = key < value if page.descending else key > value
+    return sa.or_(beyond, sa.and_(key == value, later), key.is_(None))
+
+
+def _marked(
+    context: RequestContext,
+    marker: str | None,
+    key: Any,
+    columns: Any,
+    visible: sa.ColumnElement[bool] | None,
+) -> tuple[Any, int]:
+    """Return what a marker's record is sorted by, and its id."""
     # Not restricted by the filters: a record that has changed since the
     # last page still says where that page ended.
-    query = sa.select(key.label("value"), unique.label("id")).where(
-        columns["uuid"] == page.marker
+    query = sa.select(key.label("value"), columns["id"].label("id")).where(
+        columns["uuid"] == marker
     )
     if visible is not None:
         query = query.where(visible)
     marked = context.connection.execute(query).one_or_none()
     if marked is None:
         raise exception.Invalid(
-            _("No record has the uuid %s (marker).") % page.marker
+            _("No record has the uuid %s (marker).") % marker
         )
-    later = unique < marked.id if page.descending else unique > marked.id
-    if page.sort_key == "id":
-        return later
-    if marked.value is None:
-        return sa.and_(key.is_(None), later)
-    beyond = key < marked.value if page.descending else key > marked.value
-    return sa.or_(beyond, sa.and_(key == marked.value, later), key.is_(None))
+    return marked.value, marked.id
 
 
 def is_one_of(column: Any, values: Sequence[str]) -> sa.ColumnElement[bool]:

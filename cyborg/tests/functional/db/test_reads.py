@@ -81,12 +81,15 @@ def numbers(rows: Any) -> list[int]:
 
 
 def walk(find: Callable[..., Any], **order: Any) -> list[int]:
-    """Read a list in pages of one record."""
+    """Read a list in pages of one record, by uuid and by row."""
     found: list[int] = []
-    marker = None
+    marker = row = None
     while rows := find(CONTEXT, paging.Page(1, marker, **order)):
+        assert rows == find(CONTEXT, paging.Page(1, after=row, **order))
         found += numbers(rows)
-        marker = rows[-1].uuid
+        (row,) = rows
+        marker = row.uuid
+    assert not find(CONTEXT, paging.Page(1, after=row, **order))
     return found
 
 

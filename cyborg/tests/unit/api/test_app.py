@@ -16,10 +16,12 @@ from cyborg.api import app
 from cyborg.api import conductor as api_conductor
 from cyborg.api import pecan_cache
 from cyborg.api import routing
+from cyborg.api.views import arq as arq_views
 from cyborg.common import exception
 from cyborg.common import rpc
 from cyborg.conductor import rpcapi
 from cyborg.conf import CONF
+from cyborg.db import models
 from cyborg.tests.fixtures import api as api_fixture
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures import records
@@ -153,6 +155,31 @@ def test_list_without_a_limit_is_whole_until_2_5(
     assert len(response.json["devices"]) == 2
     # openstacksdk would fail on it.
     assert "Link" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "order", ["id", "state&sort_dir=desc", "hostname", "created_at"]
+)
+def test_what_is_deleted_meanwhile_does_not_end_a_whole_list(
+    api: api_fixture.Api, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    CONF.set_override("max_limit", 2, "api")
+    with api.writing() as connection:
+        profile = records.device_profile(connection, 1, "p")
+        for number in range(1, 6):
+            records.arq(connection, number, profile)
+
+    def show(request: Any, arq: Any) -> dict[str, Any]:
+        with api.writing() as connection:
+            connection.execute(
+                sa.delete(models.ARQ).where(models.ARQ.id == arq.id)
+            )
+        return shown(request, arq)
+
+    shown = arq_views.show
+    monkeypatch.setattr(arq_views, "show", show)
+    path = f"/v2/accelerator_requests?sort_key={order}"
+    assert len(api.get(path)["arqs"]) == 5
 
 
 @pytest.mark.parametrize("version", ["2.0", "latest"])
