@@ -6,6 +6,7 @@ from http import HTTPStatus
 import json
 from typing import Any
 from typing import ClassVar
+import urllib.parse
 
 from oslo_config import cfg
 import pecan
@@ -181,7 +182,9 @@ class Request(pecan.Request):
         """What links begin with, up to and without ``/v2``."""
         prefix = self.script_name.rstrip("/") or DEFAULT_PREFIX
         base = (CONF.api.public_endpoint or self.host_url).rstrip("/")
-        return base if base.endswith(prefix) else base + prefix
+        # The host may be named like the prefix.
+        path = urllib.parse.urlsplit(base).path
+        return base if path.endswith(prefix) else base + prefix
 
     def link(self, *segments: str, rel: str = "self") -> dict[str, str]:
         """Return a link to a resource below ``/v2``."""

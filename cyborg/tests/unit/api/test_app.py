@@ -63,6 +63,17 @@ def test_links_under_a_prefix_and_without(api: api_fixture.Api) -> None:
     assert href(api, **mounted) == f"https://cloud:8080/else/where{DEVICE}"
 
 
+def test_links_to_a_host_that_is_named_like_the_prefix(
+    api: api_fixture.Api,
+) -> None:
+    expected = f"http://accelerator/accelerator{DEVICE}"
+    host = {"HTTP_HOST": "accelerator"}
+    assert href(api, **host) == expected
+    assert href(api, SCRIPT_NAME="/accelerator", **host) == expected
+    CONF.set_override("public_endpoint", "http://accelerator", "api")
+    assert href(api) == expected
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [
