@@ -78,12 +78,9 @@ def create(
             raise exception.DuplicateUUID(uuid=uuid)
         if uuid:
             given.add(uuid)
-    _insert(context, deployable_uuid, rows, given, unique_keys)
     stored = {
         row.uuid: row
-        for row in attribute_db.find_by_uuids(
-            context, [row["uuid"] for row in rows]
-        )
+        for row in _insert(context, deployable_uuid, rows, given, unique_keys)
     }
     return [
         device_objects.Attribute.from_row(stored[row["uuid"]]) for row in rows
@@ -97,18 +94,20 @@ def _insert(
     rows: list[dict[str, Any]],
     given: set[str],
     unique_keys: bool,
-) -> None:
+) -> Sequence[Any]:
+    """Return the rows as they are stored, before anybody can delete them."""
+    uuids = [row["uuid"] for row in rows]
     deployable = deployable_db.get(context, deployable_uuid)
     if deployable is None:
         raise exception.DeployableNotFound(uuid=deployable_uuid)
     # Two that add the same key wait for each other here.
     deployable_db.lock_for_programming(context, [deployable.id])
-    there = attribute_db.find_by_uuids(context, [r["uuid"] for r in rows])
+    there = attribute_db.find_by_uuids(context, uuids)
     if there:
         if there[0].uuid in given:
             raise exception.DuplicateUUID(uuid=there[0].uuid)
         # Our own, of an attempt whose answer was lost.
-        return
+        return there
     if unique_keys:
         used = {
             row.key for row in attribute_db.find_of(context, [deployable.id])
@@ -121,6 +120,7 @@ def _insert(
         context, [row | {"deployable_id": deployable.id} for row in rows]
     )
     _mark(context, deployable, [row["key"] for row in rows])
+    return attribute_db.find_by_uuids(context, uuids)
 
 
 def _mark(context: RequestContext, deployable: Any, keys: list[str]) -> None:

@@ -56,30 +56,27 @@ def create(
         for row, profile in zip(rows, profiles, strict=True)
         if not profile.get("uuid")
     }
-    _insert(context, rows, generated)
-    stored = {
-        row.uuid: row
-        for row in profile_db.find(
-            context, uuids=[row["uuid"] for row in rows]
-        )
-    }
+    stored = {row.uuid: row for row in _insert(context, rows, generated)}
     return [to_object(stored[row["uuid"]]) for row in rows]
 
 
 @engine.use_case
 def _insert(
     context: RequestContext, rows: list[dict[str, Any]], generated: set[str]
-) -> None:
+) -> Sequence[Any]:
+    """Return the rows as they are stored, before anybody can delete them."""
     uuids = {row["uuid"] for row in rows}
     names = {row["name"] for row in rows}
     for other in profile_db.find_taken(context, uuids, names):
         if other.uuid in generated:
-            return
+            break
         field = "uuid" if other.uuid in uuids else "name"
         raise exception.DeviceProfileExists(
             field=field, value=getattr(other, field)
         )
-    profile_db.create(context, rows)
+    else:
+        profile_db.create(context, rows)
+    return profile_db.find(context, uuids=uuids)
 
 
 @engine.use_case

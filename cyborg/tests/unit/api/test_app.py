@@ -19,6 +19,8 @@ from cyborg.api import routing
 from cyborg.api.views import arq as arq_views
 from cyborg.common import exception
 from cyborg.common import rpc
+from cyborg.conductor import attributes
+from cyborg.conductor import profiles
 from cyborg.conductor import rpcapi
 from cyborg.conf import CONF
 from cyborg.db import models
@@ -297,6 +299,46 @@ def test_profile_of_an_earlier_release_that_asks_for_nothing(
         )
         assert response.status_int == 400
         assert f"p{number}" in api_fixture.fault(response)
+
+
+# -- what somebody else deletes as soon as it is stored
+
+
+@pytest.mark.parametrize(
+    ("module", "model", "path", "body"),
+    [
+        (
+            profiles,
+            models.DeviceProfile,
+            "/v2/device_profiles",
+            [{"name": "p", "groups": [{"resources:FPGA": "1"}]}],
+        ),
+        (
+            attributes,
+            models.Attribute,
+            "/v2/attributes",
+            {"deployable_id": 1, "key": "k", "value": "v"},
+        ),
+    ],
+)
+def test_created_and_deleted_at_once_is_created(
+    api: api_fixture.Api,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    model: Any,
+    path: str,
+    body: Any,
+) -> None:
+    insert = module._insert
+
+    def insert_and_delete(*arguments: Any) -> Any:
+        stored = insert(*arguments)
+        with api.writing() as connection:
+            connection.execute(sa.delete(model))
+        return stored
+
+    monkeypatch.setattr(module, "_insert", insert_and_delete)
+    assert api.ask("POST", path, body).status_int == 201
 
 
 # -- failures
