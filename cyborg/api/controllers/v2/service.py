@@ -57,4 +57,8 @@ class ServicesController:
         request.conductor.service_update(
             request.context, uuid, body["forced_down"]
         )
-        return views.show(service_db.get(request.context, uuid))
+        row = service_db.get(request.context, uuid)
+        if row is None:
+            # Removed just now, by cyborg-manage.
+            raise exception.ServiceNotFound(uuid=id_)
+        return views.show(row)

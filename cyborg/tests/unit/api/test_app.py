@@ -341,6 +341,21 @@ def test_created_and_deleted_at_once_is_created(
     assert api.ask("POST", path, body).status_int == 201
 
 
+def test_service_that_goes_while_it_is_forced_down_is_not_found(
+    api: api_fixture.Api,
+) -> None:
+    conductor = rpcapi.ConductorAPI(lambda *args, **kwargs: None)
+    api.application = app.make_app(lambda: conductor)
+    response = api.ask(
+        "PUT",
+        f"/v2/services/{records.uuid(99)}",
+        {"forced_down": True},
+        version="2.6",
+    )
+    assert response.status_int == 404
+    assert records.uuid(99) in api_fixture.fault(response)
+
+
 # -- failures
 
 
