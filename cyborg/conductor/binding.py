@@ -185,16 +185,22 @@ def _deployables_of(
         rows = by_provider.get(binding.device_rp_uuid)
         if not rows:
             raise exception.ProviderNotFound(rp_uuid=binding.device_rp_uuid)
-        names = {rows[0].hostname.casefold()}
-        if rows[0].rpc_host:
-            names.add(rows[0].rpc_host.casefold())
-        if binding.hostname.casefold() not in names:
+        # Earlier releases gave one provider to two hosts with a deployable
+        # of the same name.
+        here = [row for row in rows if _is_on(row, binding.hostname)]
+        if not here:
             raise exception.WrongHost(
                 rp_uuid=binding.device_rp_uuid,
                 actual=rows[0].hostname,
                 hostname=binding.hostname,
             )
+        by_provider[binding.device_rp_uuid] = here
     return by_provider
+
+
+def _is_on(deployable: Any, hostname: str) -> bool:
+    names = filter(None, (deployable.hostname, deployable.rpc_host))
+    return hostname.casefold() in [name.casefold() for name in names]
 
 
 def check_agent(deployable: Any) -> None:

@@ -100,6 +100,40 @@ def test_a_host_may_be_named_as_nova_or_the_bus_does(
     assert store.states() == ["Bound"]
 
 
+def test_of_two_hosts_with_one_provider_only_the_one_named_gives(
+    store: inventory.Store,
+) -> None:
+    # Earlier releases made it of a name that both hosts have.
+    store.report(inventory.device(handles=1))
+    store.report(inventory.device(handles=1, host="cn2"), host="cn2")
+    rp_uuid = str(uuid.uuid4())
+    store.execute(
+        sa.update(models.Deployable.__table__).values(rp_uuid=rp_uuid)
+    )
+    first, second = store.rows(models.Deployable)
+    arqs = store.arqs(3)
+
+    def bind(arq: str, hostname: str) -> None:
+        instance = str(uuid.uuid4())
+        binding.bind(
+            store.context,
+            [binding.Binding(arq, hostname, rp_uuid, instance)],
+            PROJECT,
+        )
+
+    bind(arqs[0], HOST)
+    with pytest.raises(exception.NoFreeHandle):
+        bind(arqs[1], HOST)
+    bind(arqs[1], "cn2")
+    with pytest.raises(exception.WrongHost):
+        bind(arqs[2], "cn3")
+    assert [row.deployable_id for row in store.rows(models.ARQ)] == [
+        first.id,
+        second.id,
+        None,
+    ]
+
+
 def test_an_instance_is_bound_once(store: inventory.Store) -> None:
     (rp_uuid,) = store.report(inventory.device())
     first, second = store.arqs(1), store.arqs(1)
