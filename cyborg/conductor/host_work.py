@@ -427,7 +427,13 @@ def _may_load(
 
 @engine.use_case
 def _begin_program(context: RequestContext, work: Work) -> None:
+    """Begin, if no bind was under way when the job was queued.
+
+    The lock they meet in does not hold between the nodes of a cluster.
+    """
     row = _lock_card(context, work)
+    if arq_db.holding_handles_of(context, [row.id]):
+        raise Failed("an accelerator request uses the deployable")
     _enter(context, work, "Programming")
     _forget_loaded(context, work, row)
 

@@ -674,6 +674,29 @@ def test_an_administrator_programs(
         programming.program(store.context, deployable.uuid, IMAGE)
 
 
+def test_a_card_is_not_programmed_under_a_bind_that_was_under_way(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _fpga(store)
+    (deployable,) = store.rows(models.Deployable)
+    programming.program(store.context, deployable.uuid, IMAGE)
+    jobs_table = models.Job.__table__
+    # As if the bind had looked before the job was there: it had its lock on
+    # another node of a cluster.
+    store.execute(
+        sa.update(jobs_table).values(finished_at=jobs_table.c.created_at)
+    )
+    store.bind(store.arqs(1), rp_uuid)
+    store.execute(sa.update(jobs_table).values(finished_at=None))
+    _run_due(store, agent)
+    (job,) = store.rows(models.Job)
+    assert (job.step, job.last_error) == (
+        "failed",
+        "an accelerator request uses the deployable",
+    )
+    assert agent.calls == []
+
+
 def test_a_card_that_may_be_loaded_yet_is_nobody_s(
     store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
