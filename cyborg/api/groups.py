@@ -91,7 +91,12 @@ def _normalise(
 def _custom(name: str) -> str:
     """Return a custom name as Placement takes it."""
     translated = name.upper().replace("-", "_")
-    if not _CUSTOM.fullmatch(translated) or len(translated) > _NAME_LENGTH:
+    if (
+        not _CUSTOM.fullmatch(translated)
+        or len(translated) > _NAME_LENGTH
+        # The capitals of some letters are ASCII: those of ß are SS.
+        or not name.isascii()
+    ):
         raise ValueError(
             _(
                 "%s is not a custom name: CUSTOM_ and then letters, digits "

@@ -182,6 +182,8 @@ class Request(pecan.Request):
         """What links begin with, up to and without ``/v2``."""
         prefix = self.script_name.rstrip("/") or DEFAULT_PREFIX
         base = (CONF.api.public_endpoint or self.host_url).rstrip("/")
+        # As the catalog may have it.
+        base = base.removesuffix("/v2")
         # The host may be named like the prefix.
         path = urllib.parse.urlsplit(base).path
         return base if path.endswith(prefix) else base + prefix

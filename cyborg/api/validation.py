@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import functools
+import itertools
 from typing import Any
 
 import fastjsonschema
@@ -16,6 +17,9 @@ from cyborg.common.i18n import _
 Schema = dict[str, Any]
 # The schema that holds from each microversion on.
 Schemas = Mapping[versions.Version, Schema]
+
+# A body may be wrong thousands of times; the worst of the first will do.
+_MOST_ERRORS = 100
 
 _FORMATS = jsonschema.FormatChecker(formats=())
 
@@ -57,7 +61,8 @@ class Rules:
 
     def broken_by(self, document: Any) -> exceptions.ValidationError | None:
         """Return what is wrong with ``document``, None if nothing is."""
-        return exceptions.best_match(self._explaining.iter_errors(document))
+        errors = self._explaining.iter_errors(document)
+        return exceptions.best_match(itertools.islice(errors, _MOST_ERRORS))
 
 
 class Validator:

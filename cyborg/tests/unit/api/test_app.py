@@ -81,6 +81,7 @@ def test_links_to_a_host_that_is_named_like_the_prefix(
     [
         "https://cloud/accelerator",
         "https://cloud/accelerator/",
+        "https://cloud/accelerator/v2",
         "https://cloud",
         "https://cloud/",
     ],

@@ -70,6 +70,8 @@ PROFILE_BODIES = [
     (group(resources__fpga="1"), "fpga"),
     (group(resources__CUSTOM_="1"), "CUSTOM_"),
     (group(resources__CUSTOM_é="1"), "resources:CUSTOM_é"),
+    # Its capital is SS.
+    (group(resources__CUSTOM_ß="1"), "resources:CUSTOM_ß"),
     (group(**{"resources__CUSTOM_" + "A" * 249: "1"}), "255"),
     (group(resources__FPGA="0"), "groups[0].resources:FPGA"),
     (group(resources__FPGA=0), "groups[0].resources:FPGA"),
