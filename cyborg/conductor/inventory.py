@@ -36,6 +36,7 @@ _DEVICE_FIELDS = (
     "vendor_board_info",
 )
 _NAME_LENGTH = 200
+_ADDRESS = ("domain", "bus", "device", "function")
 _RESOURCE_CLASS = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
 _TRAIT = re.compile(r"[A-Z0-9_]{1,255}\Z")
 
@@ -87,6 +88,8 @@ class Changes:
     back: dict[str, list[int]] = dataclasses.field(
         default_factory=lambda: {"device": [], "deployable": [], "handle": []}
     )
+    # place: id of the handle that comes here from another deployable
+    moved: dict[str, int] = dataclasses.field(default_factory=dict)
     # cpid_info: why the device was left as it is
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -116,6 +119,23 @@ def canonical_digest(devices: Sequence[report.DriverDevice]) -> str:
     payload = [device.obj_to_primitive() for device in devices]
     text = json.dumps(payload, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def place_of(attach_info: str) -> str:
+    """Return what tells a handle from the others of its host.
+
+    A function is one thing, whatever a driver or an operator says of it
+    besides: ``physical_network`` comes and goes. What is made of a function
+    on demand is not: there the type belongs to it.
+    """
+    try:
+        info = json.loads(attach_info)
+        if "asked_type" not in info:
+            return json.dumps([info[name] for name in _ADDRESS])
+    except (KeyError, TypeError, ValueError):
+        # Something that is not at a PCI address.
+        pass
+    return attach_info
 
 
 # -- what is wrong with a report
@@ -204,6 +224,7 @@ def compare(
     for row in absent + index.strays:
         if _is_absent(row, drivers):
             _mark_missing(changes, index, row)
+    _move_handles(changes, index)
     return changes
 
 
@@ -211,6 +232,10 @@ class _Index:
     """The stored rows, by what they belong to.
 
     :ivar strays: devices that no report can be about
+    :ivar handle_at: the handle of each place, wherever it is
+    :ivar matched: ids of handles that are reported where they are
+    :ivar spare: of those the free ones, by place: the handle's id, and what
+        a handle that comes to its deployable is stored with
     """
 
     def __init__(self, stored: inventory_db.Stored) -> None:
@@ -229,7 +254,7 @@ class _Index:
         }
         paths = _one_each(
             stored.control_paths,
-            "cpid_info",
+            lambda path: path.cpid_info,
             lambda path: (
                 path.device_id in used,
                 devices[path.device_id].missing_since is None,
@@ -240,26 +265,39 @@ class _Index:
         }
         known = {row.id for row in self.device_by_cpid.values()}
         self.strays = [row for row in stored.devices if row.id not in known]
+        self.place = {
+            row.id: place_of(row.attach_info) for row in stored.handles
+        }
+        self.handle_at = self._at_places(stored.handles)
+        self.matched: set[int] = set()
+        self.spare: dict[
+            str, tuple[int, tuple[int, int, report.DriverAttachHandle]]
+        ] = {}
 
     def deployables_of(self, device: Any) -> dict[str, Any]:
         """Return a device's deployables by name."""
         return _one_each(
             self.deployables.get(device.id, []),
-            "name",
+            lambda row: row.name,
             lambda row: (row.id in self._used, row.missing_since is None),
         )
 
     def handles_of(self, deployable: Any) -> dict[str, Any]:
-        """Return a deployable's handles by ``attach_info``."""
+        """Return a deployable's handles by place."""
+        return self._at_places(self.handles.get(deployable.id, []))
+
+    def _at_places(self, handles: Sequence[Any]) -> dict[str, Any]:
         return _one_each(
-            self.handles.get(deployable.id, []),
-            "attach_info",
+            handles,
+            lambda row: self.place[row.id],
             lambda row: (row.in_use, row.missing_since is None),
         )
 
 
 def _one_each(
-    rows: Sequence[Any], identity: str, rank: Callable[[Any], Any]
+    rows: Sequence[Any],
+    identity: Callable[[Any], str],
+    rank: Callable[[Any], Any],
 ) -> dict[str, Any]:
     """Return the first row of the highest rank of each identity.
 
@@ -267,7 +305,7 @@ def _one_each(
     """
     found: dict[str, Any] = {}
     for row in sorted(rows, key=rank, reverse=True):
-        found.setdefault(getattr(row, identity), row)
+        found.setdefault(identity(row), row)
     return found
 
 
@@ -304,7 +342,7 @@ def _attributes(deployable: report.DriverDeployable) -> list[tuple[str, str]]:
 def _new_deployable(deployable: report.DriverDeployable) -> NewDeployable:
     handles: dict[str, report.DriverAttachHandle] = {}
     for handle in deployable.attach_handle_list or []:
-        handles.setdefault(handle.attach_info, handle)
+        handles.setdefault(place_of(handle.attach_info), handle)
     return NewDeployable(
         values={
             "name": deployable.name,
@@ -396,16 +434,19 @@ def _renamed(
     """Return the stored deployable with the same handles, if there is one.
 
     Earlier agents named some deployables after another host name, or after
-    the last of their functions.
+    the last of their functions. Some functions may have come or gone since:
+    it is the one that has most of them.
     """
-    handles = {h.attach_info for h in deployable.attach_handle_list or []}
-    if not handles:
-        return None
-    for stored in unmatched.values():
-        known = {h.attach_info for h in index.handles.get(stored.id, [])}
-        if known == handles:
-            return stored
-    return None
+    places = {
+        place_of(handle.attach_info)
+        for handle in deployable.attach_handle_list or []
+    }
+    shared = {
+        name: len(places & index.handles_of(stored).keys())
+        for name, stored in unmatched.items()
+    }
+    best = max(shared, key=lambda name: shared[name], default=None)
+    return unmatched[best] if best is not None and shared[best] else None
 
 
 def _compare_deployable(
@@ -425,22 +466,66 @@ def _compare_deployable(
     known = index.handles_of(row)
     matched = set()
     for handle in new.handles:
-        stored = known.get(handle.attach_info)
+        place = place_of(handle.attach_info)
+        here = (row.id, index.control_path[device.id].id, handle)
+        stored = known.get(place)
         if stored is None:
-            changes.handles.append(
-                (row.id, index.control_path[device.id].id, handle)
-            )
+            changes.handles.append(here)
             continue
         matched.add(stored.id)
-        if stored.attach_type != handle.attach_type:
-            changes.handle_values[stored.id] = {
-                "attach_type": handle.attach_type
-            }
+        if not stored.in_use:
+            index.spare[place] = (stored.id, here)
+        values = _differing(
+            stored,
+            {
+                "attach_type": handle.attach_type,
+                "attach_info": handle.attach_info,
+            },
+        )
+        if values:
+            changes.handle_values[stored.id] = values
         if stored.missing_since is not None:
             changes.back["handle"].append(stored.id)
+    index.matched |= matched
     changes.missing["handle"] += _unmarked(
         index.handles.get(row.id, []), matched
     )
+
+
+def _move_handles(changes: Changes, index: _Index) -> None:
+    """Let a function keep its handle where it is reported elsewhere now.
+
+    It may be reported by another driver, or as part of another deployable. A
+    second handle would give it to somebody else while a guest has it.
+    """
+    for place, (stored_id, here) in index.spare.items():
+        other = index.handle_at[place]
+        if other.in_use and other.id not in index.matched:
+            # Stored twice by an earlier release: the one in use stays.
+            changes.handles.append(here)
+            changes.handle_values.pop(stored_id, None)
+            changes.missing["handle"].append(stored_id)
+            changes.back["handle"] = [
+                id_ for id_ in changes.back["handle"] if id_ != stored_id
+            ]
+    fresh = [handle for *_rest, handle in changes.handles]
+    fresh += [
+        handle
+        for new in (
+            *changes.deployables,
+            *(d for device in changes.devices for d in device.deployables),
+        )
+        for handle in new.handles
+    ]
+    for handle in fresh:
+        place = place_of(handle.attach_info)
+        stored = index.handle_at.get(place)
+        if stored is not None and stored.id not in index.matched:
+            changes.moved[place] = stored.id
+    moved = set(changes.moved.values())
+    changes.missing["handle"] = [
+        id_ for id_ in changes.missing["handle"] if id_ not in moved
+    ]
 
 
 def _compare_attributes(
@@ -560,20 +645,34 @@ def _insert_deployables(
             for deployable_id, key, value in attributes
         ],
     )
-    inventory_db.insert(
-        context,
-        inventory_db.HANDLES,
-        [
-            {
-                "deployable_id": deployable_id,
-                "cpid_id": path_id,
-                "attach_type": handle.attach_type,
-                "attach_info": handle.attach_info,
-                "in_use": False,
-            }
-            for deployable_id, path_id, handle in handles
-        ],
-    )
+    _insert_handles(context, handles, changes.moved)
+
+
+def _insert_handles(
+    context: RequestContext,
+    handles: Sequence[tuple[int, int | None, report.DriverAttachHandle]],
+    moved: dict[str, int],
+) -> None:
+    """Insert handles, or let them come from elsewhere.
+
+    :param moved: ids of those that do, by place
+    """
+    left = dict(moved)
+    new, updates = [], {}
+    for deployable_id, path_id, handle in handles:
+        values = {
+            "deployable_id": deployable_id,
+            "cpid_id": path_id,
+            "attach_type": handle.attach_type,
+            "attach_info": handle.attach_info,
+        }
+        stored_id = left.pop(place_of(handle.attach_info), None)
+        if stored_id is None:
+            new.append(values | {"in_use": False})
+        else:
+            updates[stored_id] = values | {"missing_since": None}
+    inventory_db.insert(context, inventory_db.HANDLES, new)
+    inventory_db.update(context, inventory_db.HANDLES, updates)
 
 
 # -- the use case

@@ -1,6 +1,7 @@
 """Reports on every engine: what is stored, kept, marked and counted."""
 
 from concurrent import futures
+import json
 from typing import Any
 import uuid
 
@@ -124,6 +125,64 @@ def test_handles_that_are_gone_are_given_to_nobody(
     store.bind(store.arqs(1), rp_uuid)
     with pytest.raises(exception.NoFreeHandle):
         store.bind(store.arqs(1), rp_uuid)
+
+
+def _handles(store: inventory.Store) -> list[tuple[int, str, bool]]:
+    """Return deployable, uuid and use of the handles that are there."""
+    return [
+        (row.deployable_id, row.uuid, row.in_use)
+        for row in store.rows(models.AttachHandle)
+        if row.missing_since is None
+    ]
+
+
+def test_a_function_is_one_whatever_is_said_of_it(
+    store: inventory.Store,
+) -> None:
+    card = inventory.device(handles=2, attach_type="PCI")
+    (rp_uuid,) = store.report(card)
+    store.bind(store.arqs(1), rp_uuid)
+    before = _handles(store)
+    for handle in card.deployable_list[0].attach_handle_list:
+        info = json.loads(handle.attach_info)
+        handle.attach_info = json.dumps(info | {"physical_network": "blue"})
+    assert _report(store, [card])
+    assert _handles(store) == before
+    for row in store.rows(models.AttachHandle):
+        assert "blue" in row.attach_info
+    store.bind(store.arqs(1), rp_uuid)
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(1), rp_uuid)
+
+
+def test_a_renamed_deployable_may_have_grown(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=2))
+    store.bind(store.arqs(1), rp_uuid)
+    before = _handles(store)
+    assert store.report(inventory.device("Renamed", handles=3)) == [rp_uuid]
+    assert _handles(store)[:2] == before
+    assert len(_handles(store)) == 3
+
+
+def test_a_function_keeps_its_handle_in_another_card(
+    store: inventory.Store,
+) -> None:
+    card = inventory.device(handles=2)
+    (rp_uuid,) = store.report(card)
+    store.bind(store.arqs(1), rp_uuid)
+    before = _handles(store)
+    # Another driver finds the same functions in what it takes for the card.
+    other = inventory.device("Other", handles=2, bus="0d")
+    other.deployable_list[0].attach_handle_list = card.deployable_list[
+        0
+    ].attach_handle_list
+    _, new = store.report(other)
+    assert [handle[1:] for handle in _handles(store)] == [
+        handle[1:] for handle in before
+    ]
+    store.bind(store.arqs(1), new)
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(1), new)
 
 
 def test_a_driver_that_failed_loses_nothing(store: inventory.Store) -> None:
@@ -350,6 +409,29 @@ def test_of_two_devices_that_are_one_the_one_in_use_stays(
     assert _report(store, [device])
     for model in (models.Device, models.Deployable):
         assert _there(store, model) == [used == 0, used == 1]
+    assert not _report(store, [device])
+
+
+def test_what_the_other_of_two_devices_has_in_use_is_given_to_nobody(
+    store: inventory.Store,
+) -> None:
+    device = inventory.device(handles=2)
+    (rp_uuid,) = store.report(device)
+    _copy_device(store)
+    handles = store.rows(models.AttachHandle)
+    used = [handles[0].id, handles[3].id]
+    store.execute(
+        sa.update(models.AttachHandle)
+        .where(models.AttachHandle.id.in_(used))
+        .values(in_use=True)
+    )
+    assert _report(store, [device])
+    kept = handles[0].deployable_id
+    assert [h for h in _handles(store) if h[0] == kept] == [
+        (kept, row.uuid, True) for row in handles if row.id in used
+    ]
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(1), rp_uuid)
     assert not _report(store, [device])
 
 
