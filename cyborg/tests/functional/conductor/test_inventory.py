@@ -1,5 +1,6 @@
 """Reports on every engine: what is stored, kept, marked and counted."""
 
+from collections.abc import Callable
 from concurrent import futures
 import json
 from typing import Any
@@ -226,6 +227,51 @@ def test_one_bad_device_does_not_block_the_others(
     assert device.model == "miss model info"
     (host,) = store.rows(models.Host)
     assert "0 attributes 'rc'" in host.drivers
+
+
+def _set(name: str, value: Any) -> Callable[[report.DriverDevice], None]:
+    """Return what gives a card, or its part ``name`` begins with, a value."""
+
+    def change(device: report.DriverDevice) -> None:
+        target: Any = device
+        *path, last = name.split(".")
+        for part in path:
+            target = getattr(target, part)
+            target = target[0] if isinstance(target, list) else target
+        setattr(target, last, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_set("vendor", "v" * 256), "vendor is too long"),
+        (_set("model", "m" * 256), "model is too long"),
+        (_set("std_board_info", "é" * 32768), "std_board_info is too long"),
+        (_set("controlpath_id.cpid_type", "USB"), "USB is no control path"),
+        (_set("deployable_list.driver_name", "d" * 101), "driver_name of"),
+        (_set("deployable_list.num_accelerators", 2**31), "counts too many"),
+        (
+            lambda device: device.deployable_list[0].attribute_list.append(
+                report.DriverAttribute(key="about", value="a" * 65536)
+            ),
+            "an attribute of cn1_Bad is too long",
+        ),
+    ],
+)
+def test_what_no_column_holds_does_not_block_the_others(
+    store: inventory.Store,
+    change: Callable[[report.DriverDevice], None],
+    problem: str,
+) -> None:
+    bad, good = inventory.device("Bad", bus="0e"), inventory.device()
+    change(bad)
+    drivers = inventory.driver_entry(bad, good)
+    _report(store, [bad, good], drivers)
+    assert len(store.rows(models.Device)) == 1
+    (host,) = store.rows(models.Host)
+    assert problem in host.drivers
 
 
 def test_attributes_of_users_outlive_reports(store: inventory.Store) -> None:
