@@ -149,6 +149,8 @@ class Pass:
                 )
             root = record["uuid"]
             sync_db.set_root(self.context, self.hostname, root)
+            # No row may take that one for a deployable's.
+            self.rows = sync_db.load(self.context, self.hostname)
             nodes = self.client.get_tree(root)
         self.root = root
         self.tree = {

@@ -485,6 +485,19 @@ def test_no_root_provider_is_ever_made(
     assert found["resource_providers"] == []
 
 
+def test_the_first_look_at_a_host_spares_its_own_provider(
+    site: Site,
+) -> None:
+    site.set_inventories(site.root, VCPU={"total": 64})
+    path = f"/resource_providers/{site.root}/inventories"
+    before = site.peer.get(path)
+    name = _name(site, "a")
+    site.host.add_card(name, rp_uuid=site.root)
+    assert site.sync() == {}
+    assert site.peer.get(path) == before
+    assert list(site.tree) == [name]
+
+
 def test_a_host_that_nova_registered_anew(site: Site) -> None:
     name = _name(site, "a")
     site.host.add_card(name)
