@@ -41,6 +41,8 @@ _UNAVAILABLE = (401, 403, 429)
 # It is so for every request, so others need not try. 500 may be for this one.
 _AWAY = (*_UNAVAILABLE, 502, 503, 504)
 
+_GENERATION = "resource_provider_generation"
+
 Inventories = dict[str, dict[str, Any]]
 
 
@@ -117,15 +119,17 @@ class Client:
 
     def version_range(self) -> tuple[str, str]:
         """Return the lowest and the highest microversion there is."""
-        body = self._ask("GET", "/", accept=(200,)).json()
-        version = body["versions"][0]
-        return version["min_version"], version["max_version"]
+        response = self._ask("GET", "/")
+        return (
+            _read(response, "versions", 0, "min_version"),
+            _read(response, "versions", 0, "max_version"),
+        )
 
     def find_provider(self, name: str) -> dict[str, Any] | None:
         """Return the provider of a name."""
         query = parse.urlencode({"name": name})
-        found = self._ask("GET", f"/resource_providers?{query}").json()
-        providers = found["resource_providers"]
+        response = self._ask("GET", f"/resource_providers?{query}")
+        providers = _read(response, "resource_providers")
         return providers[0] if providers else None
 
     def get_provider(self, uuid: str) -> dict[str, Any] | None:
@@ -133,7 +137,7 @@ class Client:
         response = self._ask(
             "GET", f"/resource_providers/{_quote(uuid)}", accept=(200, 404)
         )
-        return response.json() if response.status_code == 200 else None
+        return _read(response) if response.status_code == 200 else None
 
     def get_tree(self, uuid: str) -> list[dict[str, Any]]:
         """Return every provider of the tree that ``uuid`` is part of.
@@ -142,9 +146,9 @@ class Client:
         root_provider_uuid. Empty if there is no such provider.
         """
         path = f"/resource_providers?in_tree={_quote(uuid)}"
-        tree: list[dict[str, Any]] = self._ask("GET", path).json()[
-            "resource_providers"
-        ]
+        tree: list[dict[str, Any]] = _read(
+            self._ask("GET", path), "resource_providers"
+        )
         return tree
 
     def create_provider(
@@ -154,7 +158,7 @@ class Client:
 
         :raises PlacementConflict: uuid or name is taken
         """
-        record: dict[str, Any] = self._ask(
+        response = self._ask(
             "POST",
             "/resource_providers",
             {
@@ -164,7 +168,8 @@ class Client:
             },
             accept=(200, 201),
             what=f"creating provider {name}",
-        ).json()
+        )
+        record: dict[str, Any] = _read(response)
         return record
 
     def update_provider(
@@ -174,13 +179,14 @@ class Client:
 
         :raises PlacementConflict: the name is taken
         """
-        record: dict[str, Any] = self._ask(
+        response = self._ask(
             "PUT",
             f"/resource_providers/{_quote(uuid)}",
             {"name": name, "parent_provider_uuid": parent_uuid},
             what=f"moving provider {uuid}",
             microversion=REPARENT_MICROVERSION,
-        ).json()
+        )
+        record: dict[str, Any] = _read(response)
         return record
 
     def delete_provider(self, uuid: str) -> bool:
@@ -207,8 +213,7 @@ class Client:
         )
         if response.status_code == 404:
             return None
-        body = response.json()
-        return body["resource_provider_generation"], body["inventories"]
+        return _read(response, _GENERATION), _read(response, "inventories")
 
     def put_inventories(
         self, uuid: str, generation: int, inventories: Inventories
@@ -229,7 +234,7 @@ class Client:
             what=f"writing inventories of provider {uuid}",
             stale=uuid,
         )
-        return int(response.json()["resource_provider_generation"])
+        return int(_read(response, _GENERATION))
 
     def get_traits(self, uuid: str) -> tuple[int, set[str]] | None:
         """Return generation and traits, None without the provider."""
@@ -240,8 +245,7 @@ class Client:
         )
         if response.status_code == 404:
             return None
-        body = response.json()
-        return body["resource_provider_generation"], set(body["traits"])
+        return _read(response, _GENERATION), set(_read(response, "traits"))
 
     def put_traits(
         self, uuid: str, generation: int, traits: Collection[str]
@@ -261,7 +265,7 @@ class Client:
             what=f"writing traits of provider {uuid}",
             stale=uuid,
         )
-        return int(response.json()["resource_provider_generation"])
+        return int(_read(response, _GENERATION))
 
     # -- names
 
@@ -271,7 +275,8 @@ class Client:
             unknown = sorted(set(names) - _known.traits)
         for chunk in _chunks(unknown):
             query = parse.urlencode({"name": "in:" + ",".join(chunk)})
-            there = set(self._ask("GET", f"/traits?{query}").json()["traits"])
+            response = self._ask("GET", f"/traits?{query}")
+            there = set(_read(response, "traits"))
             for name in sorted(set(chunk) - there):
                 if self._ensure(f"/traits/{_quote(name)}"):
                     there.add(name)
@@ -307,7 +312,7 @@ class Client:
         )
         if response.status_code == 404:
             return {}
-        allocations: dict[str, Any] = response.json()["allocations"]
+        allocations: dict[str, Any] = _read(response, "allocations")
         return allocations
 
     def consumer_allocations(self, uuid: str) -> dict[str, Any]:
@@ -315,9 +320,8 @@ class Client:
 
         Empty if Placement knows of no such consumer.
         """
-        allocations: dict[str, Any] = self._ask(
-            "GET", f"/allocations/{_quote(uuid)}"
-        ).json()["allocations"]
+        response = self._ask("GET", f"/allocations/{_quote(uuid)}")
+        allocations: dict[str, Any] = _read(response, "allocations")
         return allocations
 
     # -- HTTP
@@ -386,6 +390,25 @@ class Client:
 def _chunks(names: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(names), _NAMES_PER_QUERY):
         yield names[start : start + _NAMES_PER_QUERY]
+
+
+def _read(response: requests.Response, *path: str | int) -> Any:
+    """Return what an answer has at ``path``.
+
+    :raises PlacementError: nothing; it is a page, or another service answers
+    """
+    try:
+        value = response.json()
+        for name in path:
+            value = value[name]
+        return value
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise exception.PlacementError(
+            operation=f"{response.request.method} {response.url}",
+            status=response.status_code,
+            reason=_detail(response),
+            error_code=None,
+        ) from error
 
 
 def _error(response: requests.Response) -> dict[str, Any]:

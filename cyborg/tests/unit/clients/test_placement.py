@@ -83,6 +83,31 @@ def test_one_bad_answer_is_no_outage(
     assert not placement.is_away()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>It works!</html>",
+        {"versions": [{"id": "v2.0", "min_version": ""}]},
+        {"versions": []},
+        [],
+    ],
+)
+def test_something_else_answers(
+    peer: conftest.Peer, client: placement.Client, answer: Any
+) -> None:
+    for ask in (
+        client.version_range,
+        lambda: client.find_provider("cn1"),
+        lambda: client.get_tree(UUID),
+        lambda: client.get_inventories(UUID),
+        lambda: client.ensure_traits(["CUSTOM_ANY"]),
+        lambda: client.consumer_allocations(UUID),
+    ):
+        peer.answer(200, answer)
+        with pytest.raises(exception.PlacementError, match=peer.url):
+            ask()
+
+
 def test_what_is_to_be_done_before_every_request(peer: conftest.Peer) -> None:
     seen = []
     client = placement.Client(before=lambda: seen.append(len(peer.requests)))
