@@ -576,12 +576,7 @@ def _compare_attributes(
     the value that a user gave to one of the driver's.
     """
     stored = index.attributes.get(row.id, [])
-    changed = {
-        attribute.key
-        for attribute in stored
-        if attribute.origin == constants.AttributeOrigin.CHANGED
-    }
-    remaining = [pair for pair in reported if pair[0] not in changed]
+    remaining = list(reported)
     for attribute in stored:
         if attribute.origin not in (None, constants.AttributeOrigin.DRIVER):
             continue
@@ -590,6 +585,12 @@ def _compare_attributes(
             remaining.remove(pair)
         else:
             changes.dropped_attributes.append(attribute.id)
+    for attribute in stored:
+        if attribute.origin == constants.AttributeOrigin.CHANGED:
+            # It stands for one of those with its key: keys may repeat.
+            same = [pair for pair in remaining if pair[0] == attribute.key]
+            if same:
+                remaining.remove(same[0])
     changes.attributes += [(row.id, key, value) for key, value in remaining]
 
 

@@ -308,6 +308,25 @@ def test_value_that_a_user_gives_outlives_reports(
     assert _pairs(store) == [("rc", "FPGA"), ("trait0", "CUSTOM_FAKE_DEVICE")]
 
 
+def test_a_value_that_a_user_gives_is_one_of_its_key(
+    store: inventory.Store,
+) -> None:
+    device = inventory.device()
+    device.deployable_list[0].attribute_list.extend(
+        report.DriverAttribute(key="trait1", value=value)
+        for value in ("CUSTOM_A", "CUSTOM_B")
+    )
+    _report(store, [device])
+    (row,) = (r for r in store.rows(models.Attribute) if r.value == "CUSTOM_A")
+    store.conductor.attribute_update(store.context, row.uuid, "CUSTOM_MINE")
+    for _ in range(2):
+        _report(store, [device])
+        assert _pairs(store)[2:] == [
+            ("trait1", "CUSTOM_MINE"),
+            ("trait1", "CUSTOM_B"),
+        ]
+
+
 def _pairs(store: inventory.Store) -> list[tuple[str, str]]:
     return [(row.key, row.value) for row in store.rows(models.Attribute)]
 
