@@ -101,6 +101,11 @@ def stamps(connection: sa.Connection) -> tuple[str, ...]:
     return tuple(heads)
 
 
+def is_new(connection: sa.Connection) -> bool:
+    """Tell whether nothing was ever stored: an upgrade makes all tables."""
+    return not stamps(connection) and _holds_nothing(connection)
+
+
 def problem(connection: sa.Connection) -> str | None:
     """Return why this release cannot upgrade the database, or None."""
     found = stamps(connection)

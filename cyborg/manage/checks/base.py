@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from cyborg.common import exception
 from cyborg.db import engine as db_engine
+from cyborg.db import migration
 
 Result = upgradecheck.Result
 Code = upgradecheck.Code
@@ -46,7 +47,9 @@ def on_database(
         if self.database_error:
             return Result(Code.WARNING, "Not checked: see the database.")
         with db_engine.get_engine().connect() as connection:
-            if not sa.inspect(connection).has_table("devices"):
+            if migration.is_new(connection) or not (
+                sa.inspect(connection).has_table("devices")
+            ):
                 return Result(Code.SUCCESS, "The database has no tables yet.")
             return check(self, connection)
 

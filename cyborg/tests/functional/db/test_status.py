@@ -18,6 +18,7 @@ from cyborg.cmd import status
 from cyborg.db import engine as db_engine
 from cyborg.db import migration
 from cyborg.db import models
+from cyborg.db.migrations import baseline
 from cyborg.manage.checks import database as database_checks
 from cyborg.manage.checks import peer as peer_checks
 from cyborg.tests.fixtures import database
@@ -159,6 +160,26 @@ class TestDatabase:
         result = checks.schema_revision()
         assert result.code == SUCCESS
         assert result.details == "The database has no tables yet."
+
+    @pytest.mark.parametrize("tables", [2, None])
+    def test_creation_that_was_killed(
+        self, db: sa.Engine, checks: status.Checks, tables: int | None
+    ) -> None:
+        made = baseline.metadata()
+        made.create_all(db, tables=made.sorted_tables[:tables])
+        for check in (
+            checks.schema_revision,
+            checks.duplicates,
+            checks.arqs_without_project,
+            checks.stuck_arqs,
+            checks.leftovers,
+            checks.agents,
+            checks.version_pins,
+            checks.host_names,
+        ):
+            result = check()
+            assert result.code == SUCCESS
+            assert result.details == "The database has no tables yet."
 
     def test_release_before_2023_2(
         self, db: sa.Engine, checks: status.Checks
