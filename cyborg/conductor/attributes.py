@@ -137,8 +137,11 @@ def update(context: RequestContext, uuid: str, value: str) -> None:
     if row is None:
         raise exception.AttributeNotFound(uuid=uuid)
     _check(row.key, value)
-    attribute_db.set_value(context, uuid, value)
     deployable = deployable_db.get(context, row.deployable_uuid)
+    if deployable is None:
+        # It has gone just now, with all it had.
+        raise exception.AttributeNotFound(uuid=uuid)
+    attribute_db.set_value(context, uuid, value)
     _mark(context, deployable, [row.key])
 
 
@@ -163,7 +166,9 @@ def delete(
     for row in rows:
         keys.setdefault(row.deployable_uuid, []).append(row.key)
     for uuid, of_deployable in keys.items():
-        deployable: Any = deployable_db.get(context, uuid)
+        deployable = deployable_db.get(context, uuid)
+        if deployable is None:
+            continue
         host_db.lock_or_create(context, deployable.hostname)
         # What the driver says of a deployable is there again after the next
         # report, which unchanged hardware would not cause.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import json
 import logging
 import pathlib
+import types
 from typing import Any
 
 from paste import deploy
@@ -340,6 +341,25 @@ def test_created_and_deleted_at_once_is_created(
 
     monkeypatch.setattr(module, "_insert", insert_and_delete)
     assert api.ask("POST", path, body).status_int == 201
+
+
+@pytest.mark.parametrize(("method", "status"), [("PUT", 404), ("DELETE", 204)])
+def test_attribute_whose_deployable_goes_at_that_moment(
+    api: api_fixture.Api,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    status: int,
+) -> None:
+    (attribute, *_rest) = api.get("/v2/attributes")["attributes"]
+    path = f"/v2/deployables/{records.uuid(1, 'e')}/attributes"
+    body = {"value": "CUSTOM_Y"} if method == "PUT" else None
+    # The API looks, too, and still finds it.
+    gone = types.SimpleNamespace(get=lambda context, uuid: None)
+    monkeypatch.setattr(attributes, "deployable_db", gone)
+    response = api.ask(
+        method, f"{path}/{attribute['uuid']}", body, version="2.6"
+    )
+    assert response.status_int == status
 
 
 def test_service_that_goes_while_it_is_forced_down_is_not_found(
