@@ -125,7 +125,7 @@ def _mounts(root: sysfs.Path) -> tuple[dict[str, str], dict[str, str]]:
     numbers: dict[str, str] = {}
     sources: dict[str, str] = {}
     path = sysfs.resolve(root, "proc/self/mountinfo")
-    for line in (sysfs.read_optional(path) or "").splitlines():
+    for line in sysfs.read_lines(path):
         before, _dash, after = line.partition(" - ")
         fields, ending = before.split(), after.split()
         if len(fields) < 5 or len(ending) < 2:
@@ -137,8 +137,8 @@ def _mounts(root: sysfs.Path) -> tuple[dict[str, str], dict[str, str]]:
 
 def _swaps(root: sysfs.Path) -> set[str]:
     """Return the devices in ``/proc/swaps``, below its heading."""
-    text = sysfs.read_optional(sysfs.resolve(root, "proc/swaps")) or ""
-    return {line.split()[0] for line in text.splitlines()[1:] if line.split()}
+    lines = sysfs.read_lines(sysfs.resolve(root, "proc/swaps"))
+    return {line.split()[0] for line in lines[1:] if line.split()}
 
 
 def _network(root: sysfs.Path, function: str) -> Iterator[str]:

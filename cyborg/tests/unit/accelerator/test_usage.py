@@ -65,6 +65,29 @@ def test_mount_is_found_by_number(tmp_path):
     ]
 
 
+def test_mounts_beside_a_name_of_another_encoding(tmp_path):
+    """The kernel writes the bytes of a path as they are."""
+    root = machine.unpack("busy_host", tmp_path)
+    mounts = root / "proc/self/mountinfo"
+    mounts.write_bytes(
+        b"90 22 8:17 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n"
+        + mounts.read_bytes()
+    )
+    swaps = root / "proc/swaps"
+    swaps.write_bytes(swaps.read_bytes() + b"/srv/\xe9 file 8 0 -3\n")
+    found = [
+        usage.disk_reasons(root, f"0000:0{bus}:00.0") for bus in (1, 2, 3)
+    ]
+    assert found == [
+        [
+            "has the disk nvme0n1p1, mounted on /boot",
+            "has the disk nvme0n1p2, which dm-0 is made of",
+        ],
+        ["has the disk nvme1n1, used as swap space"],
+        ["has the disk nvme2n1, mounted on /srv"],
+    ]
+
+
 def test_bond_that_is_its_own_port_ends(tmp_path):
     root = machine.unpack("busy_host", tmp_path)
     bond = root / "sys/devices/virtual/net/bond0"
