@@ -62,11 +62,12 @@ def disk_reasons(root: sysfs.Path, address: str) -> list[str]:
     """Return how the host uses the disks of a function: not at all, if [].
 
     Looked at are the disks and their partitions: devices made of them (LVM,
-    RAID, dm-crypt ...), mounts and swap space.
+    RAID, dm-crypt ...), mounts, swap space, and btrfs of several disks.
     """
     function = sysfs.resolve(root, "sys/bus/pci/devices", address)
     numbers, sources = _mounts(root)
     swaps = _swaps(root)
+    members = _btrfs_members(root)
     found = []
     for name, path in _block_devices(root, function):
         found += [
@@ -79,6 +80,8 @@ def disk_reasons(root: sysfs.Path, address: str) -> list[str]:
             found.append(f"has the disk {name}, mounted on {where}")
         if f"/dev/{name}" in swaps:
             found.append(f"has the disk {name}, used as swap space")
+        if name in members and not where:
+            found.append(f"has the disk {name}, a part of a mounted btrfs")
     return found
 
 
@@ -133,6 +136,16 @@ def _mounts(root: sysfs.Path) -> tuple[dict[str, str], dict[str, str]]:
         numbers.setdefault(fields[2], fields[4])
         sources.setdefault(ending[1], fields[4])
     return numbers, sources
+
+
+def _btrfs_members(root: sysfs.Path) -> set[str]:
+    """Return the disks and partitions of mounted btrfs file systems.
+
+    Of several, mountinfo names one; ``/sys/fs/btrfs/<uuid>/devices`` has a
+    link to each.
+    """
+    top = sysfs.resolve(root, "sys/fs/btrfs")
+    return {os.path.basename(path) for path in sysfs.glob(top, "*/devices/*")}
 
 
 def _swaps(root: sysfs.Path) -> set[str]:

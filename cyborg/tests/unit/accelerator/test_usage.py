@@ -88,6 +88,25 @@ def test_mounts_beside_a_name_of_another_encoding(tmp_path):
     ]
 
 
+def test_every_disk_of_a_btrfs_is_used(tmp_path):
+    """mountinfo has one of its disks, and a number that is no disk's."""
+    root = machine.unpack("busy_host", tmp_path)
+    (root / "proc/self/mountinfo").write_text(
+        "22 1 0:45 / /srv rw - btrfs /dev/nvme2n1 rw\n"
+    )
+    devices = (
+        root / "sys/fs/btrfs/1d4f0f0e-8d4c-4d53-9a93-1f6c4a6a1d11/devices"
+    )
+    devices.mkdir(parents=True)
+    for name in ("nvme2n1", "nvme3n1"):
+        (devices / name).symlink_to(f"../../../../class/block/{name}")
+    found = [usage.disk_reasons(root, f"0000:0{bus}:00.0") for bus in (3, 4)]
+    assert found == [
+        ["has the disk nvme2n1, mounted on /srv"],
+        ["has the disk nvme3n1, a part of a mounted btrfs"],
+    ]
+
+
 def test_bond_that_is_its_own_port_ends(tmp_path):
     root = machine.unpack("busy_host", tmp_path)
     bond = root / "sys/devices/virtual/net/bond0"
