@@ -38,11 +38,19 @@ class Watcher:
 
     :param monitor: has ``poll(timeout)``, which returns a device with an
         ``action``, or None
+    :param reopen: returns another in place of one that failed, None if there
+        can be none
     """
 
-    def __init__(self, monitor: Any, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        monitor: Any,
+        wake: Callable[[], None],
+        reopen: Callable[[], Any] = lambda: None,
+    ) -> None:
         self._monitor = monitor
         self._wake = wake
+        self._reopen = reopen
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="hotplug", daemon=True
@@ -63,8 +71,21 @@ class Watcher:
 
     def _watch(self) -> None:
         began: float | None = None
+        works = True
         while not self._ended.is_set():
-            device = self._monitor.poll(SETTLE)
+            try:
+                device = self._monitor.poll(SETTLE)
+                works = True
+            except OSError as error:
+                self._monitor = self._reopen() if works else None
+                if self._monitor is None:
+                    raise
+                # More events than the socket has room for: some are lost,
+                # and pyudev never gets over the error that tells so.
+                LOG.info("Hot-plug is watched anew: %s", error)
+                works, began = False, None
+                self._wake()
+                continue
             if device is not None and device.action in ACTIONS:
                 LOG.debug("PCI device %s: %s", device.action, device)
                 began = began or time.monotonic()

@@ -136,7 +136,9 @@ class AgentManager:
         if CONF.agent.filesystem_root == "/":
             monitor = self._monitor()
             if monitor is not None:
-                self._watcher = hotplug.Watcher(monitor, self._wanted.set)
+                self._watcher = hotplug.Watcher(
+                    monitor, self._wanted.set, self._monitor
+                )
                 self._watcher.start()
 
     def stop(self) -> None:

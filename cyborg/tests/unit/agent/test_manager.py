@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import errno
 import hashlib
 import json
 import pathlib
@@ -229,6 +230,46 @@ def test_broken_monitor_leaves_polling(
     watcher.start()
     watcher.stop()
     assert "no longer watched" in caplog.text
+
+
+def test_monitor_that_lost_events_is_replaced() -> None:
+    """A burst that overruns the socket is itself a change."""
+    woken: queue.Queue[int] = queue.Queue()
+    monitor = Monitor()
+
+    def poll(timeout: float) -> Any:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    watcher = hotplug.Watcher(
+        SimpleNamespace(poll=poll), lambda: woken.put(1), lambda: monitor
+    )
+    watcher.start()
+    try:
+        woken.get(timeout=30)
+        monitor.events.put(SimpleNamespace(action="add"))
+        woken.get(timeout=30)
+    finally:
+        watcher.stop()
+
+
+def test_monitor_that_fails_always_is_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    woken = []
+
+    def poll(timeout: float) -> Any:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    watcher = hotplug.Watcher(
+        SimpleNamespace(poll=poll),
+        lambda: woken.append(1),
+        lambda: SimpleNamespace(poll=poll),
+    )
+    watcher.start()
+    while "no longer watched" not in caplog.text:
+        time.sleep(0.01)
+    watcher.stop()
+    assert woken == [1]
 
 
 # -- over a message bus
