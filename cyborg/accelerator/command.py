@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 import math
+import os
+import signal
 import subprocess
 
 from oslo_concurrency import processutils
@@ -26,6 +28,8 @@ def run(argv: Sequence[str], timeout: float | None = None) -> str:
         stdout, _stderr = processutils.execute(
             *argv,
             timeout=math.ceil(timeout or CONF.agent.command_timeout),
+            # A group of its own, so that its children can be ended with it.
+            preexec_fn=os.setsid,
             on_completion=_end,
         )
     except processutils.ProcessExecutionError as error:
@@ -48,7 +52,10 @@ def run(argv: Sequence[str], timeout: float | None = None) -> str:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Leave nothing running behind a timeout."""
+    """Leave nothing running behind a timeout.
+
+    Vendors' tools are scripts that start the program that does the work.
+    """
     if process.poll() is None:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

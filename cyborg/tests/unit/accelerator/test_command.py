@@ -31,3 +31,12 @@ def test_late_program_is_killed(tmp_path):
         command.run([sys.executable, "-c", code], timeout=1)
     time.sleep(1.5)
     assert not mark.exists()
+
+
+def test_what_a_late_script_started_is_killed(tmp_path):
+    mark = tmp_path / "alive"
+    script = f"(sleep 2; touch {mark}); true"
+    with pytest.raises(exception.CommandFailed, match="timeout"):
+        command.run(["/bin/sh", "-c", script], timeout=1)
+    time.sleep(1.5)
+    assert not mark.exists()
