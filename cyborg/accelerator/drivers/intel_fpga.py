@@ -28,6 +28,10 @@ from cyborg.objects import report
 VENDOR_ID = "8086"
 # What a product is called in traits.
 PRODUCTS = {"09c4": "PAC_ARRIA10"}
+# Known from the kernel's driver, dfl-pci: integrated FPGAs of Xeons, N3000,
+# D5005. A card of another product is known while it has its driver, and as
+# long as this process remembers that it had.
+_DFL_PRODUCTS = ("bcbd", "bcc0", "0b30", "0b2b")
 
 _CLASSES = ("fpga", "fpga_region")
 _REGIONS = (
@@ -48,8 +52,8 @@ class IntelFPGADriver(card_driver.IdCardDriver, driver.Programmable):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # What virtual functions had loaded before guests got them: then no
-        # kernel driver of the host can tell, and the others' trait must stay.
+        # What functions had loaded before guests got them: then no kernel
+        # driver of the host can tell, and the others' trait must stay.
         self._loaded: dict[str, list[str]] = {}
 
     def claims(self, function: pci.Function) -> bool:
@@ -57,7 +61,12 @@ class IntelFPGADriver(card_driver.IdCardDriver, driver.Programmable):
         # programmed card have the directories of _CLASSES as well.
         return (
             function.vendor == VENDOR_ID
-            and (function.product in PRODUCTS or _has_driver(function))
+            and (
+                function.product in PRODUCTS
+                or function.product in _DFL_PRODUCTS
+                or function.address in self._loaded
+                or _has_driver(function)
+            )
             and os.path.exists(os.path.join(function.path, "sriov_totalvfs"))
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 from hypothesis import given
 from hypothesis import settings
@@ -296,3 +297,23 @@ def test_stats(dfl):
     assert [each["accelerator"]["acc_name"] for each in stats["deploy"]] == [
         "0000:3b:00.1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("product", "restarted"),
+    [("0b30", False), ("0b30", True), ("bcce", False)],
+)
+def test_card_given_whole_keeps_its_records(tmp_path, product, restarted):
+    """Bound to vfio-pci it has nothing of its driver any more."""
+    root = machine.unpack("dfl_server", tmp_path)
+    card = root / "sys/devices/pci0000:af/0000:af:00.0"
+    (card / "device").write_text(f"0x{product}\n")
+    driver = make(root)
+    before = driver.discover()[1]
+    assert not before.stub
+    shutil.rmtree(card / "fpga_region")
+    if restarted:
+        driver = make(root)
+    _other, device = driver.discover()
+    assert device.stub
+    assert device.controlpath_id.cpid_info == before.controlpath_id.cpid_info
