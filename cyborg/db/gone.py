@@ -1,7 +1,7 @@
 """What has gone: what may be deleted, and the deleting.
 
 Parts of a host go when they have been missing for long, a host when an
-operator says so. What an ARQ or unfinished work refers to stays.
+operator says so. What an ARQ or work that goes on refers to stays.
 """
 
 from collections.abc import Collection
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import datetime
 from typing import Any
 
+from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from cyborg.common import exception
@@ -245,7 +246,11 @@ def delete_gone_parts(
 def users(
     context: RequestContext, hostname: str
 ) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Return the ARQs that refer to a host, and its unfinished jobs."""
+    """Return the ARQs that refer to a host, and the jobs that go on there.
+
+    Without an ARQ, work that is past its deadline or has none does not count:
+    only the agent can end it, and a host that is gone has none.
+    """
     connection = context.connection
     deployables = host_db.deployable_ids(hostname)
     handles = sa.select(HANDLES.c.id).where(
@@ -264,7 +269,14 @@ def users(
     ).all()
     jobs = connection.execute(
         sa.select(JOBS)
-        .where(JOBS.c.finished_at.is_(None), _of_host(hostname))
+        .where(
+            JOBS.c.finished_at.is_(None),
+            sa.or_(
+                JOBS.c.arq_id.is_not(None),
+                JOBS.c.deadline_at > timeutils.utcnow(),
+            ),
+            _of_host(hostname),
+        )
         .order_by(JOBS.c.id)
     ).all()
     return arqs, jobs
@@ -288,7 +300,7 @@ def _of_host(hostname: str) -> sa.ColumnElement[bool]:
 def delete(context: RequestContext, hostname: str) -> None:
     """Delete a host with everything it had.
 
-    :raises HostInUse: an ARQ or unfinished work refers to it
+    :raises HostInUse: an ARQ or work that goes on refers to it
     """
     connection = context.connection
     host_db.lock_or_create(context, hostname)
@@ -302,12 +314,10 @@ def delete(context: RequestContext, hostname: str) -> None:
     rows = sync_db.load(context, hostname)
     devices = [row.id for row in rows.devices]
     deployables = [row.id for row in rows.deployables]
-    # What is left of jobs is finished.
-    finished = connection.execute(
-        sa.select(JOBS.c.id).where(_of_host(hostname))
-    )
+    # What is left of jobs is finished, or ends with the host.
+    left = connection.execute(sa.select(JOBS.c.id).where(_of_host(hostname)))
     connection.execute(
-        sa.delete(JOBS).where(JOBS.c.id.in_(finished.scalars().all()))
+        sa.delete(JOBS).where(JOBS.c.id.in_(left.scalars().all()))
     )
     _delete_deployables(context, deployables)
     connection.execute(

@@ -386,15 +386,35 @@ def test_a_host_that_is_referred_to_stays(
     assert found[0]["detail"] == "Bound, server -, project p1"
     (job,) = job_db.create(
         CONTEXT,
-        [{"kind": constants.JobKind.CLEANUP.value, "attach_handle_id": 1}],
-        None,
+        [{"kind": constants.JobKind.PROGRAM.value, "deployable_id": 1}],
+        60,
     )
     code, found = _answer(capsys, manage_host.delete, gone, True)
     assert (code, [row["uuid"] for row in found]) == (1, [job])
-    assert found[0]["detail"] == "cleanup, attempt 0, no error yet"
+    assert found[0]["detail"] == "program, attempt 0, no error yet"
     with pytest.raises(exception.HostInUse, match="and 1 jobs refer to it"):
         gone_db.delete(CONTEXT, gone)
     assert _counts(connection) == before | {"jobs": before["jobs"] + 1}
+
+
+@pytest.mark.parametrize(
+    ("job", "timeout"),
+    [
+        ({"kind": "cleanup", "attach_handle_id": 1}, None),
+        # It failed, and its card would have to be fenced.
+        ({"kind": "program", "deployable_id": 1}, -60),
+        ({"kind": "firmware", "device_id": 1}, -60),
+    ],
+)
+def test_what_only_its_agent_could_end_goes_with_a_host(
+    connection: sa.Connection, gone: str, job: dict, timeout: float | None
+) -> None:
+    before = _counts(connection)
+    job_db.create(CONTEXT, [job], timeout)
+    assert gone_db.users(CONTEXT, gone) == ([], [])
+    gone_db.delete(CONTEXT, gone)
+    assert _counts(connection)["jobs"] == before["jobs"] - 1
+    assert host_db.all_hostnames(CONTEXT) == ["cn2"]
 
 
 # -- quotas
