@@ -454,7 +454,9 @@ def _forget_loaded(
     if deployable.bitstream_id is not None:
         deployable_db.set_bitstream(context, deployable.id, None)
         attribute_db.set_programmed_traits(context, deployable.id, [])
-        sync_db.mark(context, work.target.device_hostname)
+    # Always: nodes of a cluster do not share the lock, but of two that change
+    # one row only one commits.
+    sync_db.mark(context, work.target.device_hostname)
 
 
 def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
