@@ -1,11 +1,15 @@
 """The message bus: one transport per process, clients and servers."""
 
+from collections.abc import Iterator
+import contextlib
 import functools
 import inspect
+import socket
 import threading
 import types
 from typing import Any
 
+from kombu import exceptions as kombu_exceptions
 from oslo_config import cfg
 import oslo_messaging as messaging
 
@@ -15,8 +19,16 @@ from cyborg.common import exception
 CONF = cfg.CONF
 EXCHANGE = "cyborg"
 
+# Times that each host of the bus is tried before a message is given up.
+_TRIES = 2
+# Seconds to wait for one of them to accept a connection.
+_TIMEOUT = 2
+_PORTS = {"rabbit": 5672, "amqp": 5672, "kafka": 9092}
+
 _lock = threading.Lock()
 _transport: Any = None
+# Whether anything was ever sent.
+_connected = False
 
 
 class ContextSerializer(messaging.Serializer):
@@ -90,20 +102,45 @@ def get_transport() -> Any:
 
 def cleanup() -> None:
     """Close the transport. For tests and forks."""
-    global _transport
+    global _connected, _transport
     with _lock:
         if _transport is not None:
             _transport.cleanup()
         _transport = None
+        _connected = False
+
+
+def check_bus() -> None:
+    """Pass if one of the message bus' hosts accepts connections.
+
+    :raises OSError: none does
+    """
+    url = messaging.TransportURL.parse(CONF)
+    port = _PORTS.get(url.transport)
+    if port is None:
+        return
+    failure: OSError | None = None
+    for host in url.hosts:
+        address = (host.hostname or "localhost", host.port or port)
+        try:
+            socket.create_connection(address, _TIMEOUT).close()
+        except OSError as error:
+            failure = error
+        else:
+            return
+    if failure is not None:
+        raise failure
 
 
 def get_client(target: Any, serializer: Any, version_cap: str | None) -> Any:
     """Return a client of the peer that ``target`` names."""
+    hosts = messaging.TransportURL.parse(CONF).hosts
     return messaging.get_rpc_client(
         get_transport(),
         target,
         version_cap=version_cap,
         serializer=ContextSerializer(serializer),
+        retry=_TRIES * max(1, len(hosts)),
     )
 
 
@@ -127,9 +164,11 @@ def call(
     """Call a method and return its answer.
 
     :raises PeerTooOld: the peer does not know it, or is not to be asked
+    :raises MessageDeliveryFailure: the message bus is away
     """
     try:
-        return client.call(context, method, **kwargs)
+        with _sending():
+            return client.call(context, method, **kwargs)
     except (messaging.RPCVersionCapError, messaging.UnsupportedVersion) as err:
         raise exception.PeerTooOld(peer=peer, method=method) from err
     except messaging.RemoteError as error:
@@ -137,6 +176,45 @@ def call(
         if error.exc_type != messaging.UnsupportedVersion.__name__:
             raise
         raise exception.PeerTooOld(peer=peer, method=method) from error
+
+
+def cast(
+    client: Any,
+    context: cyborg_context.RequestContext,
+    method: str,
+    **kwargs: Any,
+) -> None:
+    """Have a method called, and do not wait.
+
+    :raises MessageDeliveryFailure: the message bus is away
+    """
+    with _sending():
+        client.cast(context, method, **kwargs)
+
+
+@contextlib.contextmanager
+def _sending() -> Iterator[None]:
+    """Give a message up where its driver would try for ever.
+
+    It does until it is connected for the first time, and lets through what
+    its library raises. Once a message could not be sent, the next ones do not
+    wait for that again until something listens.
+    """
+    global _connected
+    if not _connected:
+        try:
+            check_bus()
+        except OSError as error:
+            raise messaging.MessageDeliveryFailure(str(error)) from error
+    try:
+        yield
+    except messaging.MessageDeliveryFailure:
+        _connected = False
+        raise
+    except kombu_exceptions.OperationalError as error:
+        _connected = False
+        raise messaging.MessageDeliveryFailure(str(error)) from error
+    _connected = True
 
 
 def get_server(target: Any, endpoints: list[Any], serializer: Any) -> Any:

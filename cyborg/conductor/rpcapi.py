@@ -438,7 +438,7 @@ def notifier() -> Callable[[list[str]], None]:
 
     def notify(works: list[str]) -> None:
         try:
-            client.cast(get_admin_context(), "wake", works=works)
+            rpc.cast(client, get_admin_context(), "wake", works=works)
         except messaging.MessagingException:
             LOG.warning("The message bus is away; conductors will notice")
 

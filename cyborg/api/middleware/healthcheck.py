@@ -7,17 +7,16 @@ should be; what is behind it is left to oslo.middleware's own check, which
 
 from collections.abc import Callable
 from collections.abc import Iterable
-import socket
 from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-import oslo_messaging as messaging
 from oslo_middleware import healthcheck
 import sqlalchemy as sa
 
 from cyborg import context as cyborg_context
 from cyborg.api import errors
+from cyborg.common import rpc
 from cyborg.common.i18n import _
 from cyborg.db import engine
 
@@ -25,11 +24,6 @@ CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
 PATH = "/healthcheck"
-
-# Seconds to wait for the message bus.
-_TIMEOUT = 2
-
-_PORTS = {"rabbit": 5672, "amqp": 5672, "kafka": 9092}
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -41,25 +35,12 @@ def check_database() -> None:
 
 
 def check_messaging() -> None:
-    """Pass if one of the message bus' hosts accepts connections.
+    """Pass if the message bus is there, or not needed.
 
-    :raises OSError: none does
+    :raises OSError: it is not
     """
-    url = messaging.TransportURL.parse(CONF)
-    port = _PORTS.get(url.transport)
-    if CONF.conductor.mode == "local" or port is None:
-        return
-    failure: OSError | None = None
-    for host in url.hosts:
-        address = (host.hostname or "localhost", host.port or port)
-        try:
-            socket.create_connection(address, _TIMEOUT).close()
-        except OSError as error:
-            failure = error
-        else:
-            return
-    if failure is not None:
-        raise failure
+    if CONF.conductor.mode != "local":
+        rpc.check_bus()
 
 
 class HealthcheckMiddleware:
