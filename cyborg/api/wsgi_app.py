@@ -1,5 +1,6 @@
 """Loads the WSGI application with the filters of its paste file."""
 
+import configparser
 import pathlib
 import sys
 from typing import Any
@@ -34,21 +35,37 @@ def find_paste_file() -> str:
     )
 
 
-def check() -> str:
-    """Return the paste file's path if the application can be loaded.
+def load() -> Any:
+    """Return the application; the configuration has been read.
 
-    :raises ConfigInvalid: it cannot
+    :raises ConfigInvalid: it cannot be loaded
     """
     auth_token.check_strategy()
-    return find_paste_file()
-
-
-def load() -> Any:
-    """Return the application; the configuration has been read."""
-    return deploy.loadapp(f"config:{check()}", name="main")
+    path = find_paste_file()
+    try:
+        return deploy.loadapp(f"config:{path}", name="main")
+    except (
+        # A section, a module or a function that is not there; a file that
+        # cannot be read or understood.
+        LookupError,
+        ImportError,
+        AttributeError,
+        OSError,
+        configparser.Error,
+    ) as error:
+        raise exception.ConfigInvalid(
+            option="[api] api_paste_config",
+            reason=f"{path}: {' '.join(str(error).split())}",
+        ) from error
 
 
 def init_application() -> Any:
-    """Return the application for a WSGI server, which has its own options."""
+    """Return the application for a WSGI server, which has its own options.
+
+    Ends the process with one line if the configuration is not valid.
+    """
     service.prepare([])
-    return load()
+    try:
+        return load()
+    except exception.ConfigInvalid as error:
+        sys.exit(error.faultstring)

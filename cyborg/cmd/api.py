@@ -141,7 +141,7 @@ def _check() -> None:
     What is wrong for one is wrong for all: it is said once.
     """
     check_port()
-    wsgi_app.check()
+    wsgi_app.load()
     if CONF.api.enable_ssl_api:
         tls_adapter()
     db_engine.configure()

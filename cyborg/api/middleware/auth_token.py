@@ -6,6 +6,7 @@ import functools
 import ipaddress
 from typing import Any
 
+from keystoneauth1 import exceptions as ks_exceptions
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
@@ -97,6 +98,38 @@ class NoAuth:
         return self._application(environ, start_response)
 
 
+def _ask_keystone(
+    application: Application, conf: dict[str, Any]
+) -> Application:
+    """Return Keystone's middleware.
+
+    Without credentials of its own it would answer every request 500.
+
+    :param conf: options of the paste file, which come first
+    :raises ConfigInvalid: it has none, or not enough
+    """
+    options = CONF.keystone_authtoken
+    if not any(
+        conf.get(name) or options.get(name)
+        for name in ("auth_type", "auth_section")
+    ):
+        raise exception.ConfigInvalid(
+            option="[keystone_authtoken] auth_type",
+            reason=_(
+                "It is not set. Set it, and auth_url, username, password, "
+                "project_name, user_domain_name and project_domain_name."
+            ),
+        )
+    try:
+        protocol: Application = auth_token.AuthProtocol(application, conf)
+    except (ks_exceptions.ClientException, cfg.Error) as error:
+        raise exception.ConfigInvalid(
+            option="[keystone_authtoken]",
+            reason=" ".join(str(error).split()),
+        ) from error
+    return protocol
+
+
 class AuthTokenMiddleware:
     """Asks Keystone about every token, except for the version documents.
 
@@ -118,7 +151,7 @@ class AuthTokenMiddleware:
         if CONF.auth_strategy == "noauth2":
             self._protected = NoAuth(application)
         else:
-            self._protected = auth_token.AuthProtocol(application, conf)
+            self._protected = _ask_keystone(application, conf)
 
     def __call__(
         self, environ: dict[str, Any], start_response: Any

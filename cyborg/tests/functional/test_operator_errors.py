@@ -14,6 +14,8 @@ SOUND = {
     "max_retries": ("database", "0"),
     "port": ("api", "0"),
     "api_workers": ("api", "1"),
+    "auth_type": ("keystone_authtoken", "password"),
+    "auth_url": ("keystone_authtoken", "http://127.0.0.1:1"),
 }
 AWAY = "mysql+pymysql://root@127.0.0.1:1/cyborg"
 
@@ -108,6 +110,34 @@ def _run(
             "nosuch://root@127.0.0.1/cyborg",
             "[database] connection is not valid: ",
         ),
+        (
+            "api",
+            "auth_type",
+            "keystone_authtoken",
+            "",
+            "[keystone_authtoken] auth_type is not valid: It is not set.",
+        ),
+        (
+            "api",
+            "auth_type",
+            "keystone_authtoken",
+            "passwrd",
+            "[keystone_authtoken] is not valid: ",
+        ),
+        (
+            "api",
+            "auth_url",
+            "DEFAULT",
+            "",
+            "[keystone_authtoken] is not valid: ",
+        ),
+        (
+            "api",
+            "api_paste_config",
+            "api",
+            "/dev/null",
+            "[api] api_paste_config is not valid: /dev/null: No section ",
+        ),
     ],
 )
 def test_daemons(
@@ -170,6 +200,19 @@ def test_option_that_is_no_number(
     assert "Configuration: Value for option bind_timeout" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_workers_are_not_started_in_vain(tmp_path: pathlib.Path) -> None:
+    done = _run(
+        tmp_path,
+        "api",
+        api_workers=("api", "2"),
+        auth_type=("keystone_authtoken", "passwrd"),
+    )
+    assert done.returncode == 1
+    output = done.stdout + done.stderr
+    assert output.count("[keystone_authtoken] is not valid: ") == 1, output
+    assert "Traceback" not in output
 
 
 def test_file_that_is_not_there(tmp_path: pathlib.Path) -> None:

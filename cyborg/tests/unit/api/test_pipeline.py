@@ -22,6 +22,8 @@ def _configuration(
     api: api_fixture.Api, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     monkeypatch.setenv("OS_DEFAULT__TRANSPORT_URL", "fake://")
+    monkeypatch.setenv("OS_KEYSTONE_AUTHTOKEN__AUTH_TYPE", "password")
+    monkeypatch.setenv("OS_KEYSTONE_AUTHTOKEN__AUTH_URL", "http://keystone")
     CONF.set_override("mode", "local", "conductor")
     CONF.set_override(
         "www_authenticate_uri", "http://keystone", "keystone_authtoken"

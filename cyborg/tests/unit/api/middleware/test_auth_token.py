@@ -23,7 +23,9 @@ IDENTITY = {"X-Roles": "admin", "X-Project-Id": "p"}
 
 
 @pytest.fixture(autouse=True)
-def configuration() -> Iterator[None]:
+def configuration(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("OS_KEYSTONE_AUTHTOKEN__AUTH_TYPE", "password")
+    monkeypatch.setenv("OS_KEYSTONE_AUTHTOKEN__AUTH_URL", "http://keystone")
     CONF([], project="cyborg", default_config_files=[])
     yield
     CONF.reset()
