@@ -114,6 +114,16 @@ def _session_options(group: str, credentials: str) -> dict[str, Any]:
         # The same certificate authority signs, as a rule.
         options["cacert"] = CONF[AUTHTOKEN].cafile
         options["insecure"] = CONF[AUTHTOKEN].insecure
+    if group == "glance" and not CONF.api.enable_ssl_api:
+        # Releases before had Glance's files there. Where the API itself
+        # serves TLS they are the API's.
+        for name, old, new in (
+            ("cacert", "ca_file", "cafile"),
+            ("cert", "cert_file", "certfile"),
+            ("key", "key_file", "keyfile"),
+        ):
+            if CONF.ssl[old] and not CONF.glance[new]:
+                options[name] = CONF.ssl[old]
     return options
 
 

@@ -25,12 +25,10 @@ the service does not answer.
     ),
 ]
 
-# Old names that files in the field still carry.
+# An old name that files in the field still carry. What they have in [ssl] for
+# Glance is what cyborg-api has there: clients.auth tells them apart.
 _GLANCE_DEPRECATED = {
     "insecure": [cfg.DeprecatedOpt("api_insecure", group="glance")],
-    "cafile": [cfg.DeprecatedOpt("ca_file", group="ssl")],
-    "certfile": [cfg.DeprecatedOpt("cert_file", group="ssl")],
-    "keyfile": [cfg.DeprecatedOpt("key_file", group="ssl")],
 }
 # Cyborg speaks one version of each peer's API; these would only break it.
 _HIDDEN = ("version", "min_version", "max_version")

@@ -13,6 +13,8 @@ from cyborg.manage.checks import base
 
 CONF = conf.CONF
 
+# Cyborg's own, whatever a library says that registers them, too.
+_OWN = ("ssl",)
 # Whose options Cyborg's configuration files hold.
 _NAMESPACES = ("cyborg", "keystonemiddleware.", "oslo.", "osprofiler")
 
@@ -53,6 +55,8 @@ def _old_options() -> Iterator[str]:
             continue
         for listed, options in entry.load()():
             group = str(listed or "DEFAULT")
+            if group in _OWN:
+                continue
             for option in options:
                 current.add((group, option.dest))
                 new = f"[{group}] {option.dest}"

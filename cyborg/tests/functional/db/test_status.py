@@ -434,6 +434,15 @@ class TestVersionPins:
 
 
 class TestOptions:
+    def test_files_of_an_api_that_serves_tls(
+        self, configure: Configure
+    ) -> None:
+        result = configure(
+            "[api]\nenable_ssl_api = true\n"
+            "[ssl]\ncert_file = /c\nkey_file = /k\nca_file = /a\n"
+        ).options()
+        assert result.code == SUCCESS, result.details
+
     def test_old_names_and_what_goes(
         self, configure: Configure, tmp_path: pathlib.Path
     ) -> None:

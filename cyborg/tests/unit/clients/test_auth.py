@@ -60,6 +60,22 @@ def test_credentials_of_keystone_authtoken(
     assert peer.requests[0].path == "/resource_providers?name=cn+1%2F%C3%A4"
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_files_of_ssl_are_glances_unless_the_api_has_them(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], own: bool
+) -> None:
+    _configure(
+        tmp_path,
+        f"[api]\nenable_ssl_api = {own}\n"
+        "[ssl]\ncert_file = /c\nkey_file = /k\nca_file = /a\n"
+        "[glance]\nauth_type = admin_token\nendpoint = e\ntoken = t\n",
+    )
+    session = auth.adapter("glance").session
+    assert session.verify == (True if own else "/a")
+    assert session.cert == (None if own else ("/c", "/k"))
+    assert "eprecated" not in capfd.readouterr().err
+
+
 def test_the_groups_own_options_win(tmp_path: pathlib.Path) -> None:
     _configure(
         tmp_path,
