@@ -7,6 +7,7 @@ systemd starts it again if it dies.
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from concurrent import futures
 from importlib import metadata
 import logging as std_logging
 import os
@@ -209,20 +210,51 @@ class Service:
             server.wait()
 
 
-def _signals() -> socket.socket:
-    """Return where the number of each signal can be read, a byte each.
+class _Signals:
+    """Where the number of each signal can be read.
 
     Nothing is done in a handler. It runs in the middle of what the main
     thread does, which may hold the very lock that waking it up takes; and it
     is not run at all once that thread waits for something else.
     """
-    for number in (*_ENDING, signal.SIGHUP):
-        signal.signal(number, lambda signum, frame: None)
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    # Detached, or it would be closed when nobody refers to it any more.
-    signal.set_wakeup_fd(writer.detach())
-    return reader
+
+    def __init__(self) -> None:
+        for number in (*_ENDING, signal.SIGHUP):
+            signal.signal(number, lambda signum, frame: None)
+        self._reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        # Detached, or it would be closed when nobody refers to it any more.
+        self._writer = writer.detach()
+        signal.set_wakeup_fd(self._writer)
+
+    def wait(self) -> int:
+        """Return the number of the next signal."""
+        return self._reader.recv(1)[0]
+
+    def interrupt(self) -> None:
+        """Make :meth:`wait` return 0, which is no signal."""
+        os.write(self._writer, b"\0")
+
+
+def _begin(
+    start: Callable[[], Any], signals: _Signals
+) -> "futures.Future[str | None]":
+    """Start beside the main thread; returns what :func:`attempt` will.
+
+    That listens to signals meanwhile: a database or a message bus that does
+    not let us in is waited for.
+    """
+    begun: futures.Future[str | None] = futures.Future()
+
+    def run() -> None:
+        try:
+            begun.set_result(attempt(start))
+        except BaseException as error:
+            begun.set_exception(error)
+        signals.interrupt()
+
+    threading.Thread(target=run, name="start", daemon=True).start()
+    return begun
 
 
 def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
@@ -230,14 +262,23 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
 
     Errors made by the operator are one line on standard error.
     """
-    signals = _signals()
+    signals = _Signals()
     # cyborg-standalone prepares only while it starts.
     report_opts.set_defaults(CONF)
     # Workers of one program get the signal at once; each writes its own file.
     guru.TextGuruMeditation.setup_autorun(
         Version(), service_name=f"{_program()}-{os.getpid()}", conf=CONF
     )
-    problem = attempt(start)
+    begun, reload = _begin(start, signals), False
+    while not begun.done():
+        number = signals.wait()
+        if number in _ENDING:
+            LOG.info("Stopping before all was started")
+            std_logging.shutdown()
+            # What has to be waited for may never come.
+            os._exit(0)
+        reload = reload or number == signal.SIGHUP
+    problem = begun.result()
     if problem is not None:
         LOG.error("%s", problem)
         if CONF.log_file or CONF.log_dir:
@@ -245,8 +286,10 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
             sys.stderr.write(f"{problem}\n")
         stop()
         return 1
+    if reload:
+        _reload()
     # Any other is about something else: SIGUSR2 has been answered by now.
-    while (number := signals.recv(1)[0]) not in _ENDING:
+    while (number := signals.wait()) not in _ENDING:
         if number == signal.SIGHUP:
             _reload()
     LOG.info("Stopping")

@@ -44,13 +44,23 @@ ELSEWHERE = """
 import signal, sys, threading
 from cyborg.common import service
 
+service.prepare()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+sys.exit(service.serve(lambda: print("ready", flush=True), lambda: None))
+"""
+
+# One that waits for what never comes.
+WAITING = """
+import sys, threading
+from cyborg.common import service
+
 def start():
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     print("ready", flush=True)
+    threading.Event().wait()
 
 service.prepare()
-sys.exit(service.serve(start, lambda: None))
+sys.exit(service.serve(start, lambda: print("stopped", flush=True)))
 """
 
 # One whose call never ends, and that has work of its own to leave to others.
@@ -215,7 +225,7 @@ def test_sighup_with_a_file_that_is_not_valid(tmp_path: pathlib.Path) -> None:
         daemon.communicate()
 
 
-@pytest.mark.parametrize("program", [IDLE, ELSEWHERE])
+@pytest.mark.parametrize("program", [IDLE, ELSEWHERE, WAITING])
 def test_sigterm_ends_it_whoever_gets_it(
     tmp_path: pathlib.Path, program: str
 ) -> None:
