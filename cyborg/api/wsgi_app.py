@@ -10,6 +10,7 @@ from paste import deploy
 
 from cyborg.api.middleware import auth_token
 from cyborg.common import exception
+from cyborg.common import policy
 from cyborg.common import service
 from cyborg.common.i18n import _
 
@@ -38,9 +39,10 @@ def find_paste_file() -> str:
 def load() -> Any:
     """Return the application; the configuration has been read.
 
-    :raises ConfigInvalid: it cannot be loaded
+    :raises ConfigInvalid: it, or the policy, cannot be loaded
     """
     auth_token.check_strategy()
+    policy.check()
     path = find_paste_file()
     try:
         return deploy.loadapp(f"config:{path}", name="main")

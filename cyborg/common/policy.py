@@ -9,6 +9,7 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
+from oslo_log import log as logging
 from oslo_policy import _checks
 from oslo_policy import opts as policy_opts
 from oslo_policy import policy
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from cyborg import context as cyborg_context
 
 CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
 
 # Seconds between two looks for changed policy files.
 _LOOK_INTERVAL = 1.0
+# What oslo.policy ends with where a file is no YAML, or not of rules.
+_UNREADABLE = (ValueError, AttributeError, OSError)
 
 _lock = threading.Lock()
 _enforcer: policy.Enforcer | None = None
@@ -31,7 +35,7 @@ _enforcer: policy.Enforcer | None = None
 class Enforcer(policy.Enforcer):
     """Looks for changed files now and then, not at every check.
 
-    To look takes longer than to check.
+    To look takes longer than to check. What cannot be read changes nothing.
     """
 
     _looked_at: float | None = None
@@ -43,7 +47,13 @@ class Enforcer(policy.Enforcer):
             or self._looked_at is None
             or now - self._looked_at >= _LOOK_INTERVAL
         ):
-            super().load_rules(force_reload)
+            try:
+                super().load_rules(force_reload)
+            except _UNREADABLE as error:
+                if self._looked_at is None:
+                    raise
+                # Somebody is writing it, or made a mistake.
+                LOG.error("Policy stays as it was: %s", error)
             self._looked_at = now
 
     def clear(self) -> None:
@@ -88,6 +98,21 @@ def get_enforcer() -> policy.Enforcer:
             enforcer.register_defaults(policies.list_rules())
             _enforcer = enforcer
         return _enforcer
+
+
+def check() -> None:
+    """Pass if the policy files can be read.
+
+    :raises ConfigInvalid: one of them cannot
+    """
+    try:
+        get_enforcer().load_rules(force_reload=True)
+    except _UNREADABLE as error:
+        raise exception.ConfigInvalid(
+            option="[oslo_policy] policy_file",
+            reason=f"{CONF.oslo_policy.policy_file}: "
+            + " ".join(str(error).split()),
+        ) from error
 
 
 def reset() -> None:

@@ -134,9 +134,11 @@ def check_bus() -> None:
 
 def get_client(target: Any, serializer: Any, version_cap: str | None) -> Any:
     """Return a client of the peer that ``target`` names."""
+    # Which finds out whether the URL is one.
+    transport = get_transport()
     hosts = messaging.TransportURL.parse(CONF).hosts
     return messaging.get_rpc_client(
-        get_transport(),
+        transport,
         target,
         version_cap=version_cap,
         serializer=ContextSerializer(serializer),

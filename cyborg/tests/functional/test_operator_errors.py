@@ -138,6 +138,14 @@ def _run(
             "/dev/null",
             "[api] api_paste_config is not valid: /dev/null: No section ",
         ),
+        (
+            "api",
+            "policy_file",
+            "oslo_policy",
+            # Text, and no rules.
+            "/proc/version",
+            "[oslo_policy] policy_file is not valid: /proc/version: ",
+        ),
     ],
 )
 def test_daemons(

@@ -52,22 +52,63 @@ def test_signatures_of_checks_are_looked_at_once(
     }
 
 
-def test_changed_file_is_noticed(
-    member: context.RequestContext,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: pathlib.Path,
-) -> None:
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The policy file, empty."""
     file = tmp_path / "policy.yaml"
     file.write_text("{}")
     CONF.set_override("policy_file", str(file), "oslo_policy")
-    try:
+    yield file
+    CONF.clear_override("policy_file", "oslo_policy")
+
+
+def change(
+    file: pathlib.Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Change the policy file, and have it looked at."""
+    file.write_text(text)
+    # The file system may be too coarse to tell the two moments apart.
+    os.utime(file, (time.time() + 10,) * 2)
+    later = time.monotonic() + 2
+    monkeypatch.setattr(policy.time, "monotonic", lambda: later)
+
+
+def test_changed_file_is_noticed(
+    member: context.RequestContext,
+    monkeypatch: pytest.MonkeyPatch,
+    file: pathlib.Path,
+) -> None:
+    member.can(policies.CREATE)
+    change(file, f'"{policies.CREATE}": "!"', monkeypatch)
+    with pytest.raises(exception.PolicyNotAuthorized):
         member.can(policies.CREATE)
-        file.write_text(f'"{policies.CREATE}": "!"')
-        # The file system may be too coarse to tell the two moments apart.
-        os.utime(file, (time.time() + 10,) * 2)
-        later = time.monotonic() + 2
-        monkeypatch.setattr(policy.time, "monotonic", lambda: later)
+
+
+UNREADABLE = ["a: [b", "- a", "text"]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_file_that_became_unreadable_changes_nothing(
+    member: context.RequestContext,
+    monkeypatch: pytest.MonkeyPatch,
+    file: pathlib.Path,
+    text: str,
+) -> None:
+    file.write_text(f'"{policies.CREATE}": "!"')
+    for change_it in (False, True):
+        if change_it:
+            change(file, text, monkeypatch)
         with pytest.raises(exception.PolicyNotAuthorized):
             member.can(policies.CREATE)
-    finally:
-        CONF.clear_override("policy_file", "oslo_policy")
+        member.can(policies.GET_ALL)
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_file_that_cannot_be_read_is_named(
+    file: pathlib.Path, text: str
+) -> None:
+    policy.check()
+    file.write_text(text)
+    policy.reset()
+    with pytest.raises(exception.ConfigInvalid, match=str(file)):
+        policy.check()
