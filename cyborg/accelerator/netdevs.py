@@ -22,13 +22,15 @@ class Memory:
     """The network devices each function had last.
 
     Kept in ``$state_path/agent/``, which the agent makes; without that
-    directory, as in a dry run, only as long as the process runs.
+    directory, and in a dry run, only as long as the process runs.
 
     :param name: of the file, the driver's own
     """
 
     def __init__(self, conf: Any, name: str) -> None:
         self._path = pathlib.Path(conf.state_path, "agent", f"{name}.json")
+        # Whose file would be another user's.
+        self._is_kept = not getattr(conf, "dry_run", False)
         self._last: dict[str, dict[str, Any]] | None = None
 
     def complete(
@@ -70,7 +72,7 @@ class Memory:
             return {}
 
     def _save(self, content: dict[str, dict[str, Any]]) -> None:
-        if not self._path.parent.is_dir():
+        if not self._is_kept or not self._path.parent.is_dir():
             return
         part = self._path.with_suffix(".part")
         try:

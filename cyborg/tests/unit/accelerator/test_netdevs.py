@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from oslo_config import cfg
 import pytest
 
 from cyborg.accelerator import netdevs
@@ -35,6 +36,14 @@ def test_remembers(conf):
 def test_remembers_after_a_restart(conf):
     seen(netdevs.Memory(conf, "nic"), CARD)
     assert seen(netdevs.Memory(conf, "nic"), GONE) == [("eth2",)]
+
+
+def test_dry_run_writes_nothing(conf, tmp_path):
+    conf.register_opt(cfg.BoolOpt("dry_run", default=True))
+    memory = netdevs.Memory(conf, "nic")
+    seen(memory, CARD)
+    assert seen(memory, GONE) == [("eth2",)]
+    assert list((tmp_path / "agent").iterdir()) == []
 
 
 def test_new_name_replaces_the_old(conf):
