@@ -16,6 +16,10 @@ from cyborg.common.i18n import _
 
 CONF = cfg.CONF
 
+# uwsgi takes this for an application that cannot be loaded, and ends if it
+# needs one. Any other status makes it start the next process at once.
+_CANNOT_LOAD = 22
+
 
 def find_paste_file() -> str:
     """Return the path of the paste file that ``[api]`` names.
@@ -70,4 +74,5 @@ def init_application() -> Any:
     try:
         return load()
     except exception.ConfigInvalid as error:
-        sys.exit(error.faultstring)
+        sys.stderr.write(f"{error.faultstring}\n")
+        sys.exit(_CANNOT_LOAD)

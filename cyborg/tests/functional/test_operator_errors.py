@@ -2,6 +2,7 @@
 
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -228,3 +229,19 @@ def test_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Configuration: Failed to find some config")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_wsgi_server(tmp_path: pathlib.Path) -> None:
+    # One of the places where the configuration is looked for.
+    (tmp_path / "cyborg.conf").write_text("[oslo_policy]\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import cyborg.wsgi.api"],
+        env=process.environment() | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # What uwsgi takes for the end.
+    assert done.returncode == 22
+    assert "[keystone_authtoken] auth_type is not valid: " in done.stderr
+    assert "Traceback" not in done.stderr
