@@ -149,15 +149,18 @@ class Glance:
             ("127.0.0.1", 0), self._handler()
         )
         self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, daemon=True
+        )
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:
-        threading.Thread(
-            target=self._server.serve_forever, daemon=True
-        ).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        self._server.shutdown()
+        if self._thread.is_alive():
+            # One that never served would be waited for for ever.
+            self._server.shutdown()
         self._server.server_close()
 
     def _record(self, function: str) -> dict[str, object]:
