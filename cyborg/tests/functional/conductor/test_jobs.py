@@ -674,20 +674,24 @@ def test_an_administrator_programs(
         programming.program(store.context, deployable.uuid, IMAGE)
 
 
+def _bind_unseen(store: inventory.Store, rp_uuid: str) -> None:
+    """Bind as if it had looked before the job was there.
+
+    So it may on another node of a cluster, where the lock is another one.
+    """
+    table = models.Job.__table__
+    store.execute(sa.update(table).values(finished_at=table.c.created_at))
+    store.bind(store.arqs(1), rp_uuid)
+    store.execute(sa.update(table).values(finished_at=None))
+
+
 def test_a_card_is_not_programmed_under_a_bind_that_was_under_way(
     store: inventory.Store, agent: Agent
 ) -> None:
     rp_uuid = _fpga(store)
     (deployable,) = store.rows(models.Deployable)
     programming.program(store.context, deployable.uuid, IMAGE)
-    jobs_table = models.Job.__table__
-    # As if the bind had looked before the job was there: it had its lock on
-    # another node of a cluster.
-    store.execute(
-        sa.update(jobs_table).values(finished_at=jobs_table.c.created_at)
-    )
-    store.bind(store.arqs(1), rp_uuid)
-    store.execute(sa.update(jobs_table).values(finished_at=None))
+    _bind_unseen(store, rp_uuid)
     _run_due(store, agent)
     (job,) = store.rows(models.Job)
     assert (job.step, job.last_error) == (
@@ -896,13 +900,7 @@ def test_firmware_is_not_changed_under_a_bind_that_was_under_way(
         inventory.device(handles=2, attach_type="PCI", kind="GPU")
     )
     _firmware(store)
-    jobs_table = models.Job.__table__
-    # As if the bind had looked before the job was there.
-    store.execute(
-        sa.update(jobs_table).values(finished_at=jobs_table.c.created_at)
-    )
-    store.bind(store.arqs(1), rp_uuid)
-    store.execute(sa.update(jobs_table).values(finished_at=None))
+    _bind_unseen(store, rp_uuid)
     _run_due(store, agent)
     (job,) = store.rows(models.Job)
     assert (job.step, job.last_error) == (

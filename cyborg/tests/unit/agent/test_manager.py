@@ -245,11 +245,12 @@ def test_monitor_that_lost_events_is_replaced() -> None:
     )
     watcher.start()
     try:
-        woken.get(timeout=30)
+        assert woken.get(timeout=30) == 1
         monitor.events.put(SimpleNamespace(action="add"))
-        woken.get(timeout=30)
+        assert woken.get(timeout=30) == 1
     finally:
         watcher.stop()
+    assert woken.empty()
 
 
 def test_monitor_that_fails_always_is_given_up(
