@@ -7,12 +7,12 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from cyborg.conductor import jobs
-from cyborg.conductor import outbox
-from cyborg.conductor import providers
 from cyborg.conductor import rpcapi
-from cyborg.conductor import sweeps
 from cyborg.conductor import worker
+from cyborg.conductor.placement import sync
+from cyborg.conductor.requests import sweeps
+from cyborg.conductor.telling import outbox
+from cyborg.conductor.work import jobs
 from cyborg.context import get_admin_context
 from cyborg.db import conductor as conductor_db
 
@@ -89,7 +89,7 @@ class Background:
         )
 
     def _sync_placement(self) -> bool:
-        return providers.sync_due()
+        return sync.sync_due()
 
     def _repair(self) -> bool:
         context = get_admin_context()

@@ -10,8 +10,8 @@ from oslo_utils import uuidutils
 
 from cyborg.common import exception
 from cyborg.common import states
-from cyborg.conductor import notifications
 from cyborg.conductor import quota
+from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import engine

@@ -17,17 +17,17 @@ from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
-from cyborg.conductor import attributes as attribute_cases
 from cyborg.conductor import background
-from cyborg.conductor import binding
-from cyborg.conductor import devices
-from cyborg.conductor import inventory
 from cyborg.conductor import legacy
-from cyborg.conductor import profiles as profile_cases
-from cyborg.conductor import programming
 from cyborg.conductor import quota
-from cyborg.conductor import registration
 from cyborg.conductor import rpcapi
+from cyborg.conductor.inventory import attributes as attribute_cases
+from cyborg.conductor.inventory import devices
+from cyborg.conductor.inventory import registration
+from cyborg.conductor.inventory import reports
+from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import profiles as profile_cases
+from cyborg.conductor.work import programming
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
 from cyborg.db import host as host_db
@@ -135,8 +135,8 @@ class ConductorManager(legacy.Methods):
     ) -> None:
         version = "1.0" if digest is None else rpcapi.VERSION
         if digest is None:
-            digest = inventory.canonical_digest(driver_device_list)
-        if inventory.report_data(
+            digest = reports.canonical_digest(driver_device_list)
+        if reports.report_data(
             context,
             hostname,
             driver_device_list,

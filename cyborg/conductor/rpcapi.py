@@ -217,7 +217,9 @@ class ConductorAPI:
         bindings: list[dict[str, Any]],
         scope: str | None,
     ) -> None:
-        """Bind ARQs, all or none; see :mod:`cyborg.conductor.binding`.
+        """Bind ARQs, all or none.
+
+        See :mod:`cyborg.conductor.requests.binding`.
 
         :param bindings: ``{"uuid", "hostname", "device_rp_uuid",
             "instance_uuid"}`` each, and ``"project_id"`` where an

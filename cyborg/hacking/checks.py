@@ -91,8 +91,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Parts of the floor that are closed to some of those above it.
+# The wings of the conductor, each closed to those that stand before it.
+_WINGS = (
+    "cyborg.conductor.requests",
+    "cyborg.conductor.inventory",
+    "cyborg.conductor.work",
+    "cyborg.conductor.placement",
+    "cyborg.conductor.telling",
+)
+
+# Parts that are closed to some of those that stand above or beside them.
 NEVER: dict[str, tuple[str, ...]] = {
+    **{wing: _WINGS[:i] for i, wing in enumerate(_WINGS) if i},
+    "cyborg.conductor.quota": _WINGS,
     "cyborg.accelerator": ("cyborg.common.rpc", "cyborg.common.service"),
     "cyborg.clients": ("cyborg.common.rpc", "cyborg.common.service"),
     "cyborg.db": ("cyborg.common.rpc", "cyborg.common.service"),

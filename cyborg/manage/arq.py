@@ -10,13 +10,13 @@ from cyborg import manage
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
-from cyborg.conductor import binding
+from cyborg.conductor.requests import binding
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
-from cyborg.db import leftover as leftover_db
+from cyborg.db import orphans as orphans_db
 from cyborg.manage import output
 
 CONF = cfg.CONF
@@ -61,7 +61,7 @@ def findings(context: RequestContext) -> list[dict[str, Any]]:
     found = [
         _finding("stuck", row, f"{state} without work on a host")
         for state in (State.BIND_STARTED, State.DELETING)
-        for row in leftover_db.arqs_without_work(
+        for row in orphans_db.arqs_without_work(
             context, state, patience, LIMIT
         )
     ]
@@ -81,7 +81,7 @@ def findings(context: RequestContext) -> list[dict[str, Any]]:
     ]
     found += [
         _finding("leaked", row, f"{row.attach_type} handle in use by nobody")
-        for row in leftover_db.leaked_handles(
+        for row in orphans_db.leaked_handles(
             context, engine.ago(CONF.bind_timeout), LIMIT
         )
     ]
@@ -89,7 +89,7 @@ def findings(context: RequestContext) -> list[dict[str, Any]]:
     if age > 0:
         found += [
             _finding("never-bound", row, f"created {row.created_at}")
-            for row in leftover_db.never_bound(context, engine.ago(age), LIMIT)
+            for row in orphans_db.never_bound(context, engine.ago(age), LIMIT)
         ]
     found += [
         _finding(
@@ -97,7 +97,7 @@ def findings(context: RequestContext) -> list[dict[str, Any]]:
             row,
             f"instance {row.instance_uuid} is in neither Nova nor Placement",
         )
-        for row in leftover_db.orphans(context, LIMIT)
+        for row in orphans_db.orphans(context, LIMIT)
     ]
     return found
 

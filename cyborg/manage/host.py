@@ -5,10 +5,10 @@ from typing import Any
 
 from cyborg import manage
 from cyborg.common import liveness
-from cyborg.conductor import removal
+from cyborg.conductor.placement import removal
 from cyborg.context import RequestContext
-from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
+from cyborg.db import removal as removal_db
 from cyborg.db import service as service_db
 from cyborg.manage import output
 
@@ -58,7 +58,7 @@ def delete(context: RequestContext, hostname: str, use_json: bool) -> int:
         its providers
     :raises HostNotFound: nobody has reported it
     """
-    arqs, jobs = gone_db.users(context, hostname)
+    arqs, jobs = removal_db.users(context, hostname)
     rows = [
         {
             "kind": "accelerator request",

@@ -6,8 +6,8 @@ from typing import Any
 
 from cyborg import manage
 from cyborg.common import exception
-from cyborg.conductor import provider_state
-from cyborg.conductor import providers
+from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import sync
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
 from cyborg.manage import output
@@ -23,12 +23,8 @@ class Finding:
     """
 
     host: str
-    changes: list[provider_state.Change] = dataclasses.field(
-        default_factory=list
-    )
-    orphans: list[provider_state.Change] = dataclasses.field(
-        default_factory=list
-    )
+    changes: list[desired.Change] = dataclasses.field(default_factory=list)
+    orphans: list[desired.Change] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -49,7 +45,7 @@ class Finding:
         }
 
 
-def _to_dict(change: provider_state.Change) -> dict[str, Any]:
+def _to_dict(change: desired.Change) -> dict[str, Any]:
     return {
         "action": change.action,
         "provider": change.uuid,
@@ -63,7 +59,7 @@ def _to_dict(change: provider_state.Change) -> dict[str, Any]:
 def look(context: RequestContext, hostname: str) -> Finding:
     """Compare a host with Placement."""
     try:
-        changes, problems = providers.audit(context, hostname)
+        changes, problems = sync.audit(context, hostname)
     except exception.PlacementResourceProviderNotFound as error:
         return Finding(hostname, problems=[error.faultstring])
     return Finding(
@@ -110,9 +106,9 @@ def heal(
             continue
         if orphans:
             for orphan in found.orphans:
-                providers.delete_orphan(context, orphan)
+                sync.delete_orphan(context, orphan)
         if found.changes:
-            errors = providers.sync_host(context, host, full=True)
+            errors = sync.sync_host(context, host, full=True)
         else:
             errors = {}
         left = look(context, host)

@@ -23,10 +23,10 @@ from cyborg.accelerator.drivers import spdk
 from cyborg.api import app
 from cyborg.clients import auth
 from cyborg.clients import placement as placement_client
-from cyborg.conductor import host_work
 from cyborg.conductor import manager
-from cyborg.conductor import providers
 from cyborg.conductor import rpcapi
+from cyborg.conductor.placement import sync
+from cyborg.conductor.work import steps
 from cyborg.context import get_admin_context
 from cyborg.db import engine
 from cyborg.db import job as job_db
@@ -176,7 +176,7 @@ def _report(host: str, devices: list[report.DriverDevice]) -> None:
         uuid.uuid4().hex,
         [entry],
     )
-    assert providers.sync_host(get_admin_context(), host) == {}
+    assert sync.sync_host(get_admin_context(), host) == {}
 
 
 def _expected(
@@ -215,8 +215,8 @@ def _do_jobs(host: Host) -> None:
     context = get_admin_context()
     for uuid_ in job_db.due(context, 100):
         job = job_db.claim(context, uuid_, "me", 30)
-        with contextlib.suppress(host_work.Cancelled):
-            host_work.do(context, job, host)
+        with contextlib.suppress(steps.Cancelled):
+            steps.do(context, job, host)
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=list(CASES))

@@ -21,17 +21,17 @@ from cyborg.clients import auth
 from cyborg.clients import placement as client
 from cyborg.common import constants
 from cyborg.common import exception
-from cyborg.conductor import devices
 from cyborg.conductor import manager
-from cyborg.conductor import provider_state
-from cyborg.conductor import providers
-from cyborg.conductor import removal
+from cyborg.conductor.inventory import devices
+from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import removal
+from cyborg.conductor.placement import sync
 from cyborg.conf import CONF
 from cyborg.db import engine
-from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import models
+from cyborg.db import removal as removal_db
 from cyborg.manage import host as manage_host
 from cyborg.manage import placement as manage_placement
 from cyborg.tests.fixtures import cards
@@ -64,12 +64,10 @@ class Site:
 
     def sync(self, **options: Any) -> dict[int, str]:
         self.requests.clear()
-        return providers.sync_host(
-            self.host.context, self.host.name, **options
-        )
+        return sync.sync_host(self.host.context, self.host.name, **options)
 
     def audit(self) -> list[str]:
-        changes, problems = providers.audit(self.host.context, self.host.name)
+        changes, problems = sync.audit(self.host.context, self.host.name)
         return [change.action for change in changes] + problems
 
     @property
@@ -409,7 +407,7 @@ def test_two_hosts_that_were_given_one_provider_part(
 ) -> None:
     first, second = make_site(), make_site()
     name = f"ascend-{uuid.uuid4().hex[:8]}"
-    shared = provider_state.provider_uuid(name)
+    shared = desired.provider_uuid(name)
     mine = first.host.add_card(name, rp_uuid=shared)
     theirs = second.host.add_card(name, rp_uuid=shared)
     first.sync()
@@ -444,7 +442,7 @@ def test_a_name_that_is_a_foreign_providers(site: Site) -> None:
 
 def test_a_tree_of_an_earlier_release_is_adopted(site: Site) -> None:
     name = _name(site, "a")
-    rp_uuid = provider_state.provider_uuid(name)
+    rp_uuid = desired.provider_uuid(name)
     site.create_child(name, rp_uuid, site.root)
     function = f"{constants.FUNCTION_TRAIT_PREFIX}_INTEL_7"
     site.set_traits(rp_uuid, "CUSTOM_X", function)
@@ -478,7 +476,7 @@ def test_no_root_provider_is_ever_made(
     host = cards.Host("absent-" + site.host.name)
     host.add_card("absent-card")
     with pytest.raises(exception.PlacementUnavailable, match="nova-compute"):
-        providers.sync_host(host.context, host.name)
+        sync.sync_host(host.context, host.name)
     assert "nova-compute" in host.row.sync_error
     assert {method for method, _path in site.requests} == {"GET"}
     found = site.peer.get("/resource_providers", name=host.name)
@@ -570,13 +568,13 @@ def test_placement_is_away(site: Site) -> None:
     row = site.host.row
     assert row.sync_done < row.sync_wanted
     assert row.sync_owner is None
-    assert providers.sync_due() is False
+    assert sync.sync_due() is False
     # Nobody tried.
     assert site.host.row == row
     CONF.clear_override("endpoint_override", group="placement")
     auth.reset()
     # It was an outage, so the host itself does not have to wait.
-    providers.sync_due()
+    sync.sync_due()
     assert site.tree[name]["inventories"]["FPGA"]["reserved"] == 1
     assert site.host.row.sync_error is None
 
@@ -608,7 +606,7 @@ def test_one_conductor_works_on_a_host_at_a_time(site: Site) -> None:
     with pytest.raises(exception.PlacementUnavailable, match="busy"):
         site.sync(wait=0.3)
     # A sweep leaves it to who works on it; a dead owner's lease ends.
-    providers.sync_due()
+    sync.sync_due()
     assert site.tree == {}
     done: list[Any] = []
     waiting = threading.Thread(target=lambda: done.append(site.sync()))
@@ -630,7 +628,7 @@ def test_an_outage_costs_one_attempt_however_many_hosts(
         "endpoint_override", "http://127.0.0.1:1", group="placement"
     )
     auth.reset()
-    assert providers.sync_due() is False
+    assert sync.sync_due() is False
     assert [site.host.row.sync_attempts for site in sites].count(0) == 5
     assert client.is_away()
 
@@ -725,10 +723,10 @@ def test_what_changed_during_a_failure_is_tried_at_once(
         fail(*args)
 
     monkeypatch.setattr(sync_db, "fail", failing)
-    monkeypatch.setattr(providers, "_pause", lambda row: 100.0)
+    monkeypatch.setattr(sync, "_pause", lambda row: 100.0)
     assert len(site.sync()) == 1
     # No request waits for this change: it is the repair tasks' to find.
-    providers.sync_due()
+    sync.sync_due()
     inventories = site.tree[_name(site, "good")]["inventories"]
     assert inventories["FPGA"]["total"] == 7
     # What failed alone waits.
@@ -744,7 +742,7 @@ def test_a_card_that_is_removed_meanwhile_cannot_be_disabled(
 
     def late(context: Any, hostname: str) -> Any:
         monkeypatch.undo()
-        gone_db.delete(context, hostname)
+        removal_db.delete(context, hostname)
         return lock(context, hostname)
 
     monkeypatch.setattr(host_db, "lock_or_create", late)
@@ -762,14 +760,14 @@ def test_hosts_are_compared_again_after_a_while(
     names = [site.host.name for site in sites]
     assert sorted(sync_db.due(context, 10, 3600)) == sorted(names)
     assert len(sync_db.due(context, 2, 3600)) == 2
-    providers.sync_due()
+    sync.sync_due()
     assert [len(site.tree) for site in sites] == [1, 1, 1]
     assert sync_db.due(context, 10, 3600) == []
     site = sites[0]
     rp_uuid = site.tree[_name(site, "a")]["uuid"]
     site.set_inventories(rp_uuid)
     assert sorted(sync_db.due(context, 10, 0)) == sorted(names)
-    assert providers.sync_many(names) is False
+    assert sync.sync_many(names) is False
     assert site.tree[_name(site, "a")]["inventories"]["FPGA"]["total"] == 1
 
 
@@ -947,7 +945,7 @@ def test_a_lost_host_is_deleted(
     # One that the database has forgotten, below one that it has not.
     parent = providers_of(lost)[0]
     orphan = f"{lost.host.name}_orphan"
-    lost.create_child(orphan, provider_state.provider_uuid(orphan), parent)
+    lost.create_child(orphan, desired.provider_uuid(orphan), parent)
     assert len(lost.tree) == 3
 
     code = manage_host.delete(lost.host.context, lost.host.name, False)
@@ -1020,7 +1018,7 @@ def test_a_deletion_that_is_overtaken_is_undone(
         removal.remove_host(lost.host.context, lost.host.name)
     assert len(lost.tree) == 1
     assert lost.host.count(models.Deployable) == 2
-    providers.sync_due()
+    sync.sync_due()
     assert len(lost.tree) == 2
 
 
@@ -1371,11 +1369,11 @@ def test_orphans_are_reported(site: Site) -> None:
     site.create_child(_name(site, "marked"), marked, site.root)
     site.set_traits(marked, OWNER)
     old = _name(site, "old")
-    site.create_child(old, provider_state.provider_uuid(old), site.root)
+    site.create_child(old, desired.provider_uuid(old), site.root)
     site.create_child(
         _name(site, "foreign"), uuidutils.generate_uuid(), site.root
     )
-    changes, _problems = providers.audit(site.host.context, site.host.name)
+    changes, _problems = sync.audit(site.host.context, site.host.name)
     orphans = {change.name: change for change in changes}
     assert set(orphans) == {old, _name(site, "marked")}
     # Nobody deletes them without being asked to.
@@ -1384,7 +1382,7 @@ def test_orphans_are_reported(site: Site) -> None:
     site.set_inventories(marked, FPGA={"total": 1})
     site.allocate(marked)
     deleted = {
-        name: providers.delete_orphan(site.host.context, orphan)
+        name: sync.delete_orphan(site.host.context, orphan)
         for name, orphan in orphans.items()
     }
     assert deleted == {old: True, _name(site, "marked"): False}
@@ -1466,9 +1464,9 @@ def test_heal_deletes_orphans_when_told_to(
     site.sync()
     old, used = _name(site, "old"), _name(site, "used")
     for name in (old, used):
-        site.create_child(name, provider_state.provider_uuid(name), site.root)
-    site.set_inventories(provider_state.provider_uuid(used), FPGA={"total": 1})
-    site.allocate(provider_state.provider_uuid(used))
+        site.create_child(name, desired.provider_uuid(name), site.root)
+    site.set_inventories(desired.provider_uuid(used), FPGA={"total": 1})
+    site.allocate(desired.provider_uuid(used))
     heal = manage_placement.heal
     code, text = _manage(capsys, heal, context, [], False)
     assert (code, len(site.tree)) == (1, 3)

@@ -17,7 +17,7 @@ from cyborg.cmd import manage
 TREE = pathlib.Path(__file__).parents[3]
 PAGES = sorted((TREE / "doc" / "source").rglob("*.rst"))
 
-# ``cyborg.conductor.binding.bind``
+# ``cyborg.conductor.requests.binding.bind``
 NAME = re.compile(r"``(cyborg(?:\.\w+)+)``")
 # ``[conductor] job_lease = 30``, possibly over two lines
 OPTION = re.compile(r"``\[(\w+)\]\s+(\w+)\b")

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from cyborg.common import exception
-from cyborg.conductor import binding
-from cyborg.conductor import profiles
 from cyborg.conductor import quota
+from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import profiles
 from cyborg.db import arq as arq_db
 from cyborg.db import bound_instance as bound_db
 from cyborg.db import deployable as deployable_db

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from cyborg.common import exception
-from cyborg.conductor import inventory as inventory_cases
 from cyborg.conductor import manager
+from cyborg.conductor.inventory import reports as inventory_cases
 from cyborg.db import host as host_db
 from cyborg.db import models
 from cyborg.objects import report

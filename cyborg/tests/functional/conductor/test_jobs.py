@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from cyborg.clients import glance
 from cyborg.clients import nova
 from cyborg.common import exception
-from cyborg.conductor import binding
-from cyborg.conductor import host_work
-from cyborg.conductor import jobs
-from cyborg.conductor import programming
+from cyborg.conductor.requests import binding
+from cyborg.conductor.work import jobs
+from cyborg.conductor.work import programming
+from cyborg.conductor.work import steps
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
@@ -128,10 +128,10 @@ def _run_due(store: inventory.Store, agent: Agent) -> None:
     for uuid_ in job_db.due(store.context, 100):
         job = job_db.claim(store.context, uuid_, "me", 30)
         assert job is not None
-        with contextlib.suppress(host_work.Cancelled):
+        with contextlib.suppress(steps.Cancelled):
             try:
-                host_work.do(store.context, job, agent)
-            except host_work.TryLater as error:
+                steps.do(store.context, job, agent)
+            except steps.TryLater as error:
                 job_db.postpone(
                     store.context, uuid_, "me", error.delay or 0, str(error)
                 )
@@ -248,8 +248,8 @@ def test_a_cancelled_bind_is_undone(
     (uuid_,) = job_db.due(store.context, 1)
     job = job_db.claim(store.context, uuid_, "me", 30)
     store.delete(arqs)
-    with pytest.raises(host_work.Cancelled):
-        host_work.do(store.context, job, agent)
+    with pytest.raises(steps.Cancelled):
+        steps.do(store.context, job, agent)
     assert store.states() == ["Deleting"]
     _run_due(store, agent)
     assert store.rows(models.ARQ) == []
@@ -294,9 +294,9 @@ def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
     with pytest.raises(exception.HandleBeingCleaned):
         store.bind(arqs, rp_uuid)
     agent.errors = [
-        exception.DriverError(reason="busy") for _ in range(host_work.REFUSALS)
+        exception.DriverError(reason="busy") for _ in range(steps.REFUSALS)
     ]
-    for _ in range(host_work.REFUSALS):
+    for _ in range(steps.REFUSALS):
         store.execute(
             sa.update(models.Job.__table__).values(
                 lease_expires_at=models.Job.__table__.c.created_at
@@ -354,7 +354,7 @@ def test_a_handle_of_nobody_is_cleaned_however_often_it_takes(
         ],
         None,
     )
-    refused = host_work.REFUSALS + 1
+    refused = steps.REFUSALS + 1
     agent.errors = [exception.DriverError(reason="busy")] * refused
     for _ in range(refused):
         _run_due(store, agent)
@@ -421,8 +421,8 @@ def test_work_that_is_another_s_is_not_given_a_new_number(
         raise exception.Overtaken(subject="x", sequence=1, latest=2)
 
     monkeypatch.setattr(agent, "prepare_handle", late)
-    with pytest.raises(host_work.Cancelled):
-        host_work.do(store.context, job, agent)
+    with pytest.raises(steps.Cancelled):
+        steps.do(store.context, job, agent)
     assert [row.kind for row in store.rows(models.Job)] == ["cleanup"]
 
 
@@ -436,11 +436,11 @@ def test_an_agent_that_is_away_does_not_refuse(
     agent.errors = [
         *(
             exception.AgentNotResponding(host=HOST)
-            for _ in range(host_work.REFUSALS)
+            for _ in range(steps.REFUSALS)
         ),
         exception.DriverError(reason="busy"),
     ]
-    for _ in range(host_work.REFUSALS + 1):
+    for _ in range(steps.REFUSALS + 1):
         _run_due(store, agent)
     assert store.states() == ["Deleting"]
     _run_due(store, agent)
@@ -585,8 +585,8 @@ def test_a_card_being_loaded_has_nothing_to_count_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(agent, "program", program)
-        with pytest.raises(host_work.Cancelled):
-            host_work.do(store.context, job, agent)
+        with pytest.raises(steps.Cancelled):
+            steps.do(store.context, job, agent)
     assert store.rows(models.Deployable)[0].bitstream_id is None
     # Nobody gets the card before the host says that it is left alone.
     with pytest.raises(exception.OtherImageInUse):
@@ -735,7 +735,7 @@ def test_a_load_whose_first_call_outlasts_the_deadline_is_fenced(
     programming.program(store.context, deployable.uuid, IMAGE)
 
     def program(*args: object) -> dict:
-        monkeypatch.setattr(host_work.Work, "is_late", lambda work: True)
+        monkeypatch.setattr(steps.Work, "is_late", lambda work: True)
         raise exception.AgentNotResponding(host=HOST)
 
     monkeypatch.setattr(agent, "program", program)

@@ -18,12 +18,12 @@ from cyborg.clients import nova
 from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.common import notifier
-from cyborg.conductor import binding
-from cyborg.conductor import devices
-from cyborg.conductor import host_work
-from cyborg.conductor import notifications
-from cyborg.conductor import providers
-from cyborg.conductor import sweeps
+from cyborg.conductor.inventory import devices
+from cyborg.conductor.placement import sync
+from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import sweeps
+from cyborg.conductor.telling import notifications
+from cyborg.conductor.work import steps
 from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import models
@@ -99,7 +99,7 @@ class Agent:
 def _work(store: inventory.Store) -> None:
     uuid_ = job_db.due(store.context, 1)[0]
     job = job_db.claim(store.context, uuid_, "me", 60)
-    host_work.do(store.context, job, Agent())
+    steps.do(store.context, job, Agent())
 
 
 def _walk(store: inventory.Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def _walk(store: inventory.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.report()
     store.report(card)
     (device,) = store.rows(models.Device)
-    monkeypatch.setattr(providers, "sync_host", lambda *args: {})
+    monkeypatch.setattr(sync, "sync_host", lambda *args: {})
     devices.set_status(store.context, device.uuid, "maintaining", "a fan")
     devices.set_status(store.context, device.uuid, "enabled", None)
 

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from cyborg.clients import nova
 from cyborg.common import exception
-from cyborg.conductor import binding
-from cyborg.conductor import outbox
-from cyborg.conductor import sweeps
+from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import sweeps
+from cyborg.conductor.telling import outbox
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures.inventory import PROJECT

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from cyborg.common import exception
-from cyborg.conductor import binding
-from cyborg.conductor import host_work
 from cyborg.conductor import quota
-from cyborg.conductor import sweeps
+from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import sweeps
+from cyborg.conductor.work import steps
 from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
@@ -75,7 +75,7 @@ def _work(store: inventory.Store, agent: Agent) -> None:
     """Do the next job that is due."""
     uuid_ = job_db.due(store.context, 1)[0]
     job = job_db.claim(store.context, uuid_, "me", 60)
-    host_work.do(store.context, job, agent)
+    steps.do(store.context, job, agent)
 
 
 # -- counting along
@@ -140,10 +140,10 @@ def test_a_handle_that_cannot_be_cleaned_is_not_the_projects(
     binding.unbind(store.context, arqs, PROJECT)
     assert _usages(store) == {REQUESTS: (1, 0)}
     agent.error = exception.DriverError(reason="busy")
-    for _ in range(host_work.REFUSALS):
+    for _ in range(steps.REFUSALS):
         try:
             _work(store, agent)
-        except host_work.TryLater:
+        except steps.TryLater:
             store.execute(
                 sa.update(models.Job.__table__).values(
                     lease_expires_at=sa.text("'2020-01-01 00:00:00'")

@@ -25,9 +25,9 @@ from cyborg.clients import placement
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import rpc
-from cyborg.conductor import host_work
 from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
+from cyborg.conductor.work import steps
 from cyborg.db import conductor as conductor_db
 from cyborg.db import job as job_db
 from cyborg.db import models
@@ -337,8 +337,8 @@ def _provider(store: inventory.Store) -> str:
 def _run_due(store: inventory.Store) -> None:
     for uuid_ in job_db.due(store.context, 100):
         job = job_db.claim(store.context, uuid_, "me", 30)
-        with contextlib.suppress(host_work.Cancelled):
-            host_work.do(store.context, job, agent_rpcapi.AgentAPI())
+        with contextlib.suppress(steps.Cancelled):
+            steps.do(store.context, job, agent_rpcapi.AgentAPI())
 
 
 def test_an_old_agent_reports_and_is_programmed(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from cyborg.clients import nova
 from cyborg.clients import placement
 from cyborg.common import exception
-from cyborg.conductor import sweeps
+from cyborg.conductor.requests import sweeps
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
 
@@ -124,14 +124,14 @@ def test_what_was_bound_while_it_was_looked_at_stays(
     (rp_uuid,) = store.report(inventory.device())
     arqs = store.arqs(1)
     store.execute(sa.update(ARQS).values(created_at=LONG_AGO))
-    found = sweeps.leftover_db.never_bound
+    found = sweeps.orphans_db.never_bound
 
     def bind_late(context, before, limit):
         rows = found(context, before, limit)
         store.bind(arqs, rp_uuid)
         return rows
 
-    monkeypatch.setattr(sweeps.leftover_db, "never_bound", bind_late)
+    monkeypatch.setattr(sweeps.orphans_db, "never_bound", bind_late)
     sweeps.delete_never_bound(store.context)
     assert store.states() == ["Bound"]
     assert store.in_use() == 1
@@ -224,7 +224,7 @@ def test_leaked_handles_are_cleaned_once(
 ) -> None:
     store.report(inventory.device(handles=1, attach_type="MDEV", kind="GPU"))
     store.execute(sa.update(HANDLES).values(in_use=True, updated_at=LONG_AGO))
-    found = sweeps.leftover_db.leaked_handles
+    found = sweeps.orphans_db.leaked_handles
     rows = found(store.context, sweeps.engine.ago(0), 10)
     sweeps.Sweeper().free_leaked_handles(store.context)
 
@@ -232,7 +232,7 @@ def test_leaked_handles_are_cleaned_once(
         """What another conductor saw before the first one acted."""
         return rows if among is None else found(context, before, limit, among)
 
-    monkeypatch.setattr(sweeps.leftover_db, "leaked_handles", stale)
+    monkeypatch.setattr(sweeps.orphans_db, "leaked_handles", stale)
     sweeps.Sweeper().free_leaked_handles(store.context)
     assert len(store.rows(models.Job)) == 1
 

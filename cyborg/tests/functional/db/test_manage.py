@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from cyborg import context as cyborg_context
 from cyborg.common import constants
 from cyborg.common import exception
-from cyborg.db import gone as gone_db
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
-from cyborg.db import leftover as leftover_db
 from cyborg.db import models
+from cyborg.db import orphans as orphans_db
+from cyborg.db import removal as removal_db
 from cyborg.manage import arq as manage_arq
 from cyborg.manage import host as manage_host
 from cyborg.manage import quota as manage_quota
@@ -170,7 +170,7 @@ def test_everything_left_over_is_found(
         .where(models.ARQ.id == ids["Bound"])
         .values(instance_uuid=records.uuid(9, "9"))
     )
-    leftover_db.mark_orphans(CONTEXT, records.uuid(9, "9"))
+    orphans_db.mark_orphans(CONTEXT, records.uuid(9, "9"))
     code, found = _answer(capsys, manage_arq.audit, True)
     assert code == 1
     assert {(row["kind"], row["uuid"]) for row in found} == {
@@ -358,7 +358,7 @@ def test_a_host_goes_with_all_it_had(
     connection: sa.Connection, gone: str
 ) -> None:
     before = _counts(connection)
-    gone_db.delete(CONTEXT, gone)
+    removal_db.delete(CONTEXT, gone)
     after = _counts(connection)
     assert {name: before[name] - after[name] for name in before} == {
         "hosts": 1,
@@ -380,7 +380,7 @@ def test_a_host_that_is_referred_to_stays(
 ) -> None:
     before = _counts(connection)
     with pytest.raises(exception.HostInUse, match="1 accelerator requests"):
-        gone_db.delete(CONTEXT, "cn2")
+        removal_db.delete(CONTEXT, "cn2")
     code, found = _answer(capsys, manage_host.delete, "cn2", True)
     assert (code, [row["uuid"] for row in found]) == (1, [records.uuid(1)])
     assert found[0]["detail"] == "Bound, server -, project p1"
@@ -393,7 +393,7 @@ def test_a_host_that_is_referred_to_stays(
     assert (code, [row["uuid"] for row in found]) == (1, [job])
     assert found[0]["detail"] == "program, attempt 0, no error yet"
     with pytest.raises(exception.HostInUse, match="and 1 jobs refer to it"):
-        gone_db.delete(CONTEXT, gone)
+        removal_db.delete(CONTEXT, gone)
     assert _counts(connection) == before | {"jobs": before["jobs"] + 1}
 
 
@@ -411,8 +411,8 @@ def test_what_only_its_agent_could_end_goes_with_a_host(
 ) -> None:
     before = _counts(connection)
     job_db.create(CONTEXT, [job], timeout)
-    assert gone_db.users(CONTEXT, gone) == ([], [])
-    gone_db.delete(CONTEXT, gone)
+    assert removal_db.users(CONTEXT, gone) == ([], [])
+    removal_db.delete(CONTEXT, gone)
     assert _counts(connection)["jobs"] == before["jobs"] - 1
     assert host_db.all_hostnames(CONTEXT) == ["cn2"]
 

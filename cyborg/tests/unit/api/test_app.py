@@ -20,9 +20,9 @@ from cyborg.api import routing
 from cyborg.api.views import arq as arq_views
 from cyborg.common import exception
 from cyborg.common import rpc
-from cyborg.conductor import attributes
-from cyborg.conductor import profiles
 from cyborg.conductor import rpcapi
+from cyborg.conductor.inventory import attributes
+from cyborg.conductor.requests import profiles
 from cyborg.conf import CONF
 from cyborg.db import models
 from cyborg.tests.fixtures import api as api_fixture

@@ -4,8 +4,8 @@ import pytest
 
 from cyborg import context
 from cyborg.common import exception
-from cyborg.conductor import devices
-from cyborg.conductor import providers
+from cyborg.conductor.inventory import devices
+from cyborg.conductor.placement import sync
 
 CONTEXT = context.RequestContext(overwrite=False)
 
@@ -32,7 +32,7 @@ def test_only_this_devices_troubles_are_told(
     errors: dict[int, str],
     refused: bool,
 ) -> None:
-    monkeypatch.setattr(providers, "sync_host", lambda *arguments: errors)
+    monkeypatch.setattr(sync, "sync_host", lambda *arguments: errors)
     if not refused:
         devices.set_status(CONTEXT, "uuid", "maintaining", None)
         return
@@ -48,6 +48,6 @@ def test_placement_that_is_away_is_no_failure_of_the_wish(
     def away(*arguments: object) -> None:
         raise exception.PlacementUnavailable(reason="refused")
 
-    monkeypatch.setattr(providers, "sync_host", away)
+    monkeypatch.setattr(sync, "sync_host", away)
     with pytest.raises(exception.PlacementUnavailable, match="is stored"):
         devices.set_status(CONTEXT, "uuid", "enabled", None)

@@ -22,10 +22,10 @@ from cyborg.common import faults
 from cyborg.common import liveness
 from cyborg.common import states
 from cyborg.common.i18n import _
-from cyborg.conductor import bitstreams
-from cyborg.conductor import images
-from cyborg.conductor import notifications
 from cyborg.conductor import quota
+from cyborg.conductor.telling import notifications
+from cyborg.conductor.work import images
+from cyborg.conductor.work import loads
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -35,7 +35,7 @@ from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
-from cyborg.db import notification as notification_db
+from cyborg.db import outbox as outbox_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ def _store_bound(context: RequestContext, work: Work) -> None:
 
 
 def _announce(context: RequestContext, work: Work, status: Status) -> None:
-    notification_db.create(
+    outbox_db.create(
         context,
         [
             {
@@ -391,7 +391,7 @@ def _resolve(context: RequestContext, work: Work) -> dict[str, Any]:
             )
             if row.key.startswith(constants.ATTR_TRAIT_PREFIX)
         }
-        work.payload["found"] = bitstreams.find(
+        work.payload["found"] = images.find(
             work.payload["image"], work.target, traits
         )
         _enter(context, work, "Downloading")
@@ -417,7 +417,7 @@ def _may_load(
     for user in arq_db.holding_handles_of(context, [deployable_id]):
         if user.id != work.target.arq_id and (
             user.state != State.BIND_STARTED
-            or images.wanted(images.group_of(user)) != work.payload["image"]
+            or loads.wanted(loads.group_of(user)) != work.payload["image"]
         ):
             raise Failed("another accelerator request uses the deployable")
     _enter(context, work, "Programming")
@@ -501,7 +501,7 @@ def _store_loaded(
     traits = []
     if image.get("function_id"):
         traits.append(
-            images.function_trait(
+            loads.function_trait(
                 work.target.deployable_driver_name, image["function_id"]
             )
         )

@@ -2,7 +2,7 @@
 
 :func:`desired` says what the rows of a host ask for, :func:`settle` what they
 become beside the providers that exist, and :func:`plan` what is left to
-write. All is pure: :mod:`cyborg.conductor.provider_pass` reads and writes.
+write. All is pure: :mod:`cyborg.conductor.placement.passes` reads and writes.
 """
 
 from collections.abc import Callable

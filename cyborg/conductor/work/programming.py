@@ -11,8 +11,8 @@ from oslo_utils import uuidutils
 from cyborg.clients import glance
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import liveness
 from cyborg.common.i18n import _
-from cyborg.conductor import binding
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import deployable as deployable_db
@@ -55,7 +55,7 @@ def check_host(host: Any) -> None:
     if host is None:
         return
     try:
-        binding.check_agent(host)
+        liveness.check_agent(host)
     except exception.AgentDown as error:
         raise exception.AgentNotResponding(
             _("The agent of host %s is down, or forced down, and not asked.")

@@ -15,12 +15,12 @@ from oslo_utils import uuidutils
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common import liveness
-from cyborg.conductor import notifications
-from cyborg.conductor import provider_pass
-from cyborg.conductor import provider_state
+from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import passes
+from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
-from cyborg.db import gone as gone_db
 from cyborg.db import host_sync as sync_db
+from cyborg.db import removal as removal_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 # -- parts of a host
 
 
-def remove_gone(pass_: provider_pass.Pass) -> None:
+def remove_gone(pass_: passes.Pass) -> None:
     """Delete what the host has reported as gone for ``removal_grace``.
 
     The provider goes first, and only if nothing is allocated from it; then
@@ -46,27 +46,29 @@ def remove_gone(pass_: provider_pass.Pass) -> None:
         for row in pass_.rows.deployables
         if row.missing_since is not None and row.missing_since <= before
     }
-    used = gone_db.in_use(pass_.context, list(gone)) if gone else set()
+    used = removal_db.in_use(pass_.context, list(gone)) if gone else set()
     made = _made(pass_) if gone else {}
     removed = [
         row.id
         for row in sorted(
             (row for row in gone.values() if row.id not in used),
-            key=lambda row: -provider_state.depth(pass_.tree, made[row.id]),
+            key=lambda row: -desired.depth(pass_.tree, made[row.id]),
         )
         if _remove_provider(pass_, row, made)
     ]
     faults.point("providers-removed")
     deleted: set[int] = set()
     if removed:
-        deleted = gone_db.delete_gone(pass_.context, pass_.hostname, removed)
+        deleted = removal_db.delete_gone(
+            pass_.context, pass_.hostname, removed
+        )
         for id_ in deleted:
             LOG.info(
                 "Deployable %s of host %s is gone and was removed",
                 gone[id_].name,
                 pass_.hostname,
             )
-    parts = gone_db.delete_gone_parts(pass_.context, pass_.hostname, before)
+    parts = removal_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
         known = pass_.rows.devices
         pass_.rows = sync_db.load(pass_.context, pass_.hostname)
@@ -78,14 +80,12 @@ def remove_gone(pass_: provider_pass.Pass) -> None:
         )
 
 
-def _made(pass_: provider_pass.Pass) -> dict[int, str]:
+def _made(pass_: passes.Pass) -> dict[int, str]:
     """Return the provider of each deployable, recorded or not.
 
     A conductor may have died when it had made one and not recorded it.
     """
-    settled = provider_state.settle(
-        provider_state.desired(pass_.rows), pass_.tree
-    )
+    settled = desired.settle(desired.desired(pass_.rows), pass_.tree)
     return {
         id_: provider.uuid
         for provider in settled.values()
@@ -94,7 +94,7 @@ def _made(pass_: provider_pass.Pass) -> dict[int, str]:
 
 
 def _remove_provider(
-    pass_: provider_pass.Pass, deployable: Any, made: dict[int, str]
+    pass_: passes.Pass, deployable: Any, made: dict[int, str]
 ) -> bool:
     uuid_ = made[deployable.id]
     if uuid_ not in pass_.tree:
@@ -121,7 +121,7 @@ def _remove_provider(
 
 def next_look(context: RequestContext, hostname: str) -> Any:
     """Return when something that is missing may be removed, or None."""
-    since = gone_db.oldest_missing(context, hostname)
+    since = removal_db.oldest_missing(context, hostname)
     if since is None:
         return None
     grace = CONF.conductor.removal_grace
@@ -147,25 +147,25 @@ def remove_host(context: RequestContext, hostname: str) -> None:
         conductor is busy with the host
     """
     owner = uuidutils.generate_uuid()
-    row = provider_pass.claim(context, hostname, owner, full=True, wait=30)
+    row = passes.claim(context, hostname, owner, full=True, wait=30)
     try:
         _refuse_alive(row)
-        arqs, jobs = gone_db.users(context, hostname)
+        arqs, jobs = removal_db.users(context, hostname)
         if arqs or jobs:
             uuids = ", ".join(user.uuid for user in (*arqs, *jobs))
             raise exception.HostInUse(
                 host=hostname, reason=f"{uuids} refer to it"
             )
-        pass_ = provider_pass.Pass(
+        pass_ = passes.Pass(
             context,
             hostname,
             full=True,
-            lease=provider_pass.Lease(context, hostname, owner),
+            lease=passes.Lease(context, hostname, owner),
         )
         for provider in _providers_of(pass_):
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
-        gone_db.delete(context, hostname)
+        removal_db.delete(context, hostname)
         notifications.devices(
             context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
         )
@@ -176,7 +176,7 @@ def remove_host(context: RequestContext, hostname: str) -> None:
             hostname,
             owner,
             row.sync_wanted,
-            provider_pass.reason(error),
+            passes.reason(error),
         )
         raise
     LOG.warning("Host %s was deleted", hostname)
@@ -191,7 +191,7 @@ def _refuse_alive(host: Any) -> None:
         )
 
 
-def _providers_of(pass_: provider_pass.Pass) -> list[provider_state.Actual]:
+def _providers_of(pass_: passes.Pass) -> list[desired.Actual]:
     """Return a host's providers, those that are below others first.
 
     :raises HostInUse: something is allocated from one of them
@@ -201,7 +201,7 @@ def _providers_of(pass_: provider_pass.Pass) -> list[provider_state.Actual]:
     except exception.PlacementResourceProviderNotFound:
         # Nova has forgotten the host; what was below it may be elsewhere.
         LOG.info("Host %s has no provider of its own", pass_.hostname)
-    pass_.wanted = provider_state.desired(pass_.rows)
+    pass_.wanted = desired.desired(pass_.rows)
     uuids = set(_made(pass_).values())
     uuids |= {orphan.uuid for orphan in pass_.orphans()}
     found = []
@@ -212,7 +212,7 @@ def _providers_of(pass_: provider_pass.Pass) -> list[provider_state.Actual]:
                 pass_.context, pass_.hostname, uuid_
             ):
                 continue
-            pass_.tree[uuid_] = provider_state.actual(record)
+            pass_.tree[uuid_] = desired.actual(record)
         found.append(pass_.tree[uuid_])
     for provider in found:
         consumers = pass_.client.provider_allocations(provider.uuid)
@@ -223,5 +223,5 @@ def _providers_of(pass_: provider_pass.Pass) -> list[provider_state.Actual]:
                 f"{provider.name}",
             )
     return sorted(
-        found, key=lambda node: -provider_state.depth(pass_.tree, node.uuid)
+        found, key=lambda node: -desired.depth(pass_.tree, node.uuid)
     )

@@ -1,49 +1,21 @@
 """Compares what a host reports with what is stored of it.
 
 :func:`compare` is pure: rows and driver objects in, a :class:`Changes` out.
-:func:`apply` writes that in the transaction that holds the host's lock.
 """
 
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Sequence
 import dataclasses
-import hashlib
 import json
-import re
 from typing import Any
 
-from oslo_log import log as logging
-from oslo_utils import timeutils
-
 from cyborg.common import constants
-from cyborg.conductor import notifications
-from cyborg.context import RequestContext
-from cyborg.db import device as device_db
-from cyborg.db import engine
-from cyborg.db import host as host_db
-from cyborg.db import host_sync as sync_db
+from cyborg.conductor.inventory import checking
 from cyborg.db import inventory as inventory_db
 from cyborg.objects import report
 
-LOG = logging.getLogger(__name__)
-
-_DEVICE_FIELDS = (
-    "type",
-    "vendor",
-    "model",
-    "std_board_info",
-    "vendor_board_info",
-)
-_NAME_LENGTH = 200
-_MOST_ACCELERATORS = 2**31 - 1
-# What columns hold: characters of VARCHAR, bytes of TEXT.
-_VARCHAR = 255
-_DRIVER_NAME_LENGTH = 100
-_TEXT_LENGTH = 65535
 _ADDRESS = ("domain", "bus", "device", "function")
-_RESOURCE_CLASS = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
-_TRAIT = re.compile(r"[A-Z0-9_]{1,255}\Z")
 
 
 @dataclasses.dataclass
@@ -115,17 +87,6 @@ class Changes:
         )
 
 
-def canonical_digest(devices: Sequence[report.DriverDevice]) -> str:
-    """Return the digest of a report that came without one.
-
-    Agents of RPC 1.0 send none; equal reports have to be told apart from
-    changed ones all the same.
-    """
-    payload = [device.obj_to_primitive() for device in devices]
-    text = json.dumps(payload, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def place_of(attach_info: str) -> str:
     """Return what tells a handle from the others of its host.
 
@@ -141,85 +102,6 @@ def place_of(attach_info: str) -> str:
         # Something that is not at a PCI address.
         pass
     return attach_info
-
-
-# -- what is wrong with a report
-
-
-def problem_of(device: report.DriverDevice) -> str | None:
-    """Say why a device cannot be stored or published, or None."""
-    for name in _DEVICE_FIELDS:
-        longest = _TEXT_LENGTH if name.endswith("_info") else _VARCHAR
-        if not _fits(getattr(device, name), longest):
-            return f"{name} is too long"
-    path = device.controlpath_id
-    if path.cpid_type not in list(constants.ControlPathIDType):
-        return f"{path.cpid_type} is no control path type"
-    if not _fits(path.cpid_info, _VARCHAR):
-        return "cpid_info is too long"
-    for deployable in device.deployable_list:
-        problem = _problem_of_attributes(deployable) or (
-            _problem_of_deployable(deployable)
-        )
-        if problem:
-            return problem
-    return None
-
-
-def _problem_of_attributes(deployable: report.DriverDeployable) -> str | None:
-    classes = [
-        attribute.value
-        for attribute in deployable.attribute_list or []
-        if attribute.key == constants.ATTR_RESOURCE_CLASS
-    ]
-    if len(classes) != 1:
-        return (
-            f"deployable {deployable.name} has {len(classes)} attributes "
-            f"'{constants.ATTR_RESOURCE_CLASS}', not one"
-        )
-    if classes[0] not in constants.STANDARD_RESOURCE_CLASSES and not (
-        _RESOURCE_CLASS.match(classes[0])
-    ):
-        return f"{classes[0]} is not a resource class Placement can hold"
-    for attribute in deployable.attribute_list or []:
-        for text in (attribute.key, attribute.value):
-            if not _fits(text, _TEXT_LENGTH):
-                return f"an attribute of {deployable.name} is too long"
-        if attribute.key.startswith(
-            constants.ATTR_TRAIT_PREFIX
-        ) and not _TRAIT.match(attribute.value):
-            return f"{attribute.value} is not a trait Placement can hold"
-    return None
-
-
-def _problem_of_deployable(deployable: report.DriverDeployable) -> str | None:
-    if not 0 < len(deployable.name) <= _NAME_LENGTH:
-        return (
-            f"the name {deployable.name!r} is not 1 to {_NAME_LENGTH} "
-            "characters long"
-        )
-    if deployable.num_accelerators < 0:
-        return f"deployable {deployable.name} counts less than nothing"
-    if deployable.num_accelerators > _MOST_ACCELERATORS:
-        return f"deployable {deployable.name} counts too many"
-    if not _fits(deployable.driver_name, _DRIVER_NAME_LENGTH):
-        return f"driver_name of {deployable.name} is too long"
-    for handle in deployable.attach_handle_list or []:
-        if not _fits(handle.attach_info, _VARCHAR):
-            return f"attach_info of {deployable.name} is too long"
-        if handle.attach_type not in list(constants.AttachHandleType):
-            return f"{handle.attach_type} is no attach handle type"
-    return None
-
-
-def _fits(text: str | None, longest: int) -> bool:
-    """Tell whether a column of that length holds a text."""
-    text = text or ""
-    size = len(text.encode()) if longest == _TEXT_LENGTH else len(text)
-    return size <= longest
-
-
-# -- compare
 
 
 def compare(
@@ -248,7 +130,7 @@ def compare(
         seen.add(cpid)
         if device.stub:
             continue
-        problem = problem_of(device)
+        problem = checking.problem_of(device)
         if problem:
             changes.problems[cpid] = problem
             continue
@@ -396,7 +278,7 @@ def _new_deployable(deployable: report.DriverDeployable) -> NewDeployable:
 def _device_values(
     device: report.DriverDevice, driver: str | None
 ) -> dict[str, Any]:
-    values = {name: getattr(device, name) for name in _DEVICE_FIELDS}
+    values = {name: getattr(device, name) for name in checking.DEVICE_FIELDS}
     if driver is not None:
         values["driver"] = driver
     return values
@@ -592,245 +474,3 @@ def _compare_attributes(
             if same:
                 remaining.remove(same[0])
     changes.attributes += [(row.id, key, value) for key, value in remaining]
-
-
-# -- apply
-
-
-def apply(context: RequestContext, hostname: str, changes: Changes) -> None:
-    """Write changes; the number of statements depends on the tables only."""
-    now = timeutils.utcnow()
-    deployables = _insert_devices(context, hostname, changes.devices)
-    deployables += changes.deployables
-    _insert_deployables(context, deployables, changes)
-    tables = {
-        "device": inventory_db.DEVICES,
-        "deployable": inventory_db.DEPLOYABLES,
-        "handle": inventory_db.HANDLES,
-    }
-    inventory_db.update(context, tables["device"], changes.device_values)
-    inventory_db.update(
-        context, tables["deployable"], changes.deployable_values
-    )
-    inventory_db.update(context, tables["handle"], changes.handle_values)
-    inventory_db.delete_attributes(context, changes.dropped_attributes)
-    for name, table in tables.items():
-        inventory_db.set_missing(context, table, changes.missing[name], now)
-        inventory_db.set_missing(context, table, changes.back[name], None)
-
-
-def _insert_devices(
-    context: RequestContext, hostname: str, devices: Sequence[NewDevice]
-) -> list[NewDeployable]:
-    device_ids = inventory_db.insert(
-        context,
-        inventory_db.DEVICES,
-        [device.values | {"hostname": hostname} for device in devices],
-    )
-    path_ids = inventory_db.insert(
-        context,
-        inventory_db.CONTROL_PATHS,
-        [
-            {
-                "device_id": device_id,
-                "cpid_type": device.control_path.cpid_type,
-                "cpid_info": device.control_path.cpid_info,
-            }
-            for device, device_id in zip(devices, device_ids, strict=True)
-        ],
-    )
-    deployables = []
-    for device, device_id, path_id in zip(
-        devices, device_ids, path_ids, strict=True
-    ):
-        for deployable in device.deployables:
-            deployable.device_id = device_id
-            deployable.control_path_id = path_id
-            deployables.append(deployable)
-    return deployables
-
-
-def _insert_deployables(
-    context: RequestContext,
-    deployables: Sequence[NewDeployable],
-    changes: Changes,
-) -> None:
-    ids = inventory_db.insert(
-        context,
-        inventory_db.DEPLOYABLES,
-        [d.values | {"device_id": d.device_id} for d in deployables],
-    )
-    attributes = list(changes.attributes)
-    handles: list[tuple[int, int | None, report.DriverAttachHandle]] = [
-        *changes.handles
-    ]
-    for deployable, deployable_id in zip(deployables, ids, strict=True):
-        attributes += [
-            (deployable_id, key, value) for key, value in deployable.attributes
-        ]
-        handles += [
-            (deployable_id, deployable.control_path_id, handle)
-            for handle in deployable.handles
-        ]
-    inventory_db.insert(
-        context,
-        inventory_db.ATTRIBUTES,
-        [
-            {
-                "deployable_id": deployable_id,
-                "key": key,
-                "value": value,
-                "origin": constants.AttributeOrigin.DRIVER.value,
-            }
-            for deployable_id, key, value in attributes
-        ],
-    )
-    _insert_handles(context, handles, changes.moved)
-
-
-def _insert_handles(
-    context: RequestContext,
-    handles: Sequence[tuple[int, int | None, report.DriverAttachHandle]],
-    moved: dict[str, int],
-) -> None:
-    """Insert handles, or let them come from elsewhere.
-
-    :param moved: ids of those that do, by place
-    """
-    left = dict(moved)
-    new, updates = [], {}
-    for deployable_id, path_id, handle in handles:
-        values = {
-            "deployable_id": deployable_id,
-            "cpid_id": path_id,
-            "attach_type": handle.attach_type,
-            "attach_info": handle.attach_info,
-        }
-        stored_id = left.pop(place_of(handle.attach_info), None)
-        if stored_id is None:
-            new.append(values | {"in_use": False})
-        else:
-            updates[stored_id] = values | {"missing_since": None}
-    inventory_db.insert(context, inventory_db.HANDLES, new)
-    inventory_db.update(context, inventory_db.HANDLES, updates)
-
-
-# -- the use case
-
-
-@engine.use_case
-def report_data(
-    context: RequestContext,
-    hostname: str,
-    devices: Sequence[report.DriverDevice],
-    rpc_host: str | None,
-    rpc_version: str,
-    digest: str,
-    drivers: Sequence[dict[str, Any]] | None,
-) -> bool:
-    """Store a report of a host; returns whether Placement has to be told.
-
-    Reports of one host follow each other under the lock of its row.
-    """
-    host = host_db.lock_or_create(context, hostname)
-    if host.report_digest == digest:
-        host_db.seen(context, hostname, rpc_host, rpc_version)
-        return False
-    stored = inventory_db.load(context, hostname)
-    changes = compare(stored, devices, drivers)
-    for cpid, problem in changes.problems.items():
-        LOG.error("Device %s of host %s: %s", cpid, hostname, problem)
-    apply(context, hostname, changes)
-    host_db.store_report(
-        context,
-        hostname,
-        rpc_host=rpc_host,
-        rpc_version=rpc_version,
-        digest=digest,
-        drivers=_with_problems(drivers, changes.problems),
-    )
-    if changes:
-        sync_db.mark(context, hostname)
-        _log(hostname, changes)
-        if notifications.is_on():
-            _notify(context, hostname, changes, stored)
-    return bool(changes)
-
-
-def _with_problems(
-    drivers: Sequence[dict[str, Any]] | None, problems: dict[str, str]
-) -> list[dict[str, Any]] | None:
-    """Return what the services list shows of the drivers."""
-    if drivers is None:
-        return None
-    shown = []
-    for driver in drivers:
-        errors = [driver.get("error")] + [
-            f"{cpid}: {problem}"
-            for cpid, problem in problems.items()
-            if cpid in driver.get("cpids", [])
-        ]
-        text = "; ".join(error for error in errors if error)
-        shown.append(
-            {
-                "name": driver["name"],
-                "state": "ok" if driver["complete"] and not text else "failed",
-                "error": text or None,
-                "capabilities": driver.get("capabilities", []),
-            }
-        )
-    return shown
-
-
-def _log(hostname: str, changes: Changes) -> None:
-    LOG.info(
-        "Host %s: %d devices found, %d changed, %d missing, %d back",
-        hostname,
-        len(changes.devices),
-        len(changes.device_values) + len(changes.deployable_values),
-        len(changes.missing["device"]),
-        len(changes.back["device"]),
-    )
-
-
-def _notify(
-    context: RequestContext,
-    hostname: str,
-    changes: Changes,
-    stored: inventory_db.Stored,
-) -> None:
-    known = {row.id for row in stored.devices}
-    now = {row.id: row for row in device_db.find(context, hostname=hostname)}
-    event = notifications.Event
-    for kind, ids in (
-        (event.DEVICE_CREATE, now.keys() - known),
-        (event.DEVICE_UPDATE, _changed_devices(changes, stored)),
-        (event.DEVICE_LOST, changes.missing["device"]),
-        (event.DEVICE_FOUND, changes.back["device"]),
-    ):
-        notifications.devices(context, kind, [now[id_] for id_ in sorted(ids)])
-
-
-def _changed_devices(
-    changes: Changes, stored: inventory_db.Stored
-) -> set[int]:
-    """Return devices of which anything changed but that they came or went."""
-    handles = {row.id: row.deployable_id for row in stored.handles}
-    attributes = {row.id: row.deployable_id for row in stored.attributes}
-    deployables = {
-        *changes.deployable_values,
-        *changes.missing["deployable"],
-        *changes.back["deployable"],
-        *(deployable_id for deployable_id, *_rest in changes.handles),
-        *(deployable_id for deployable_id, *_rest in changes.attributes),
-        *(attributes[id_] for id_ in changes.dropped_attributes),
-        *(handles[id_] for id_ in changes.handle_values),
-        *(handles[id_] for id_ in changes.missing["handle"]),
-        *(handles[id_] for id_ in changes.back["handle"]),
-    }
-    devices = {
-        row.device_id for row in stored.deployables if row.id in deployables
-    }
-    devices |= {new.device_id for new in changes.deployables if new.device_id}
-    devices -= {*changes.missing["device"], *changes.back["device"]}
-    return devices | set(changes.device_values)

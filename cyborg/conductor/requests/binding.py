@@ -2,7 +2,7 @@
 
 What needs no work on a host ends in its final state right there, together
 with the event for Nova. What does leaves a job behind, in the same
-transaction, which :mod:`cyborg.conductor.jobs` drives on.
+transaction, which :mod:`cyborg.conductor.work.jobs` drives on.
 
 Locks are taken in the order deployable, bound instance, ARQ, attach handle,
 quota usage, event; everywhere.
@@ -24,9 +24,9 @@ from cyborg.common import exception
 from cyborg.common import groups as profile_groups
 from cyborg.common import liveness
 from cyborg.common import states
-from cyborg.conductor import images
-from cyborg.conductor import notifications
 from cyborg.conductor import quota
+from cyborg.conductor.telling import notifications
+from cyborg.conductor.work import loads
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -35,7 +35,7 @@ from cyborg.db import deployable as deployable_db
 from cyborg.db import device_profile as profile_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
-from cyborg.db import notification as notification_db
+from cyborg.db import outbox as outbox_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def bind(
     if not pending:
         return Outcome()
     deployables = _deployables_of(context, [b for _, b in pending])
-    plans = images.plan(context, pending, deployables)
+    plans = loads.plan(context, pending, deployables)
 
     already = {row.instance_uuid for row in arqs}
     known = [uuid for uuid in instances if uuid in already]
@@ -203,19 +203,6 @@ def _is_on(deployable: Any, hostname: str) -> bool:
     return hostname.casefold() in [name.casefold() for name in names]
 
 
-def check_agent(deployable: Any) -> None:
-    """Refuse work for a host that is known not to do it.
-
-    :param deployable: a row with hostname, forced_down and last_seen_at
-    :raises AgentDown: if its agent is forced down or silent for too long
-    """
-    if deployable.last_seen_at is None:
-        # Not reported since an upgrade: nothing is known against it.
-        return
-    if deployable.forced_down or liveness.is_silent(deployable.last_seen_at):
-        raise exception.AgentDown(host=deployable.hostname)
-
-
 def _lock_unchanged(context: RequestContext, rows: Sequence[Any]) -> None:
     """Lock ARQs and begin anew if one is no longer what was read."""
     locked = {
@@ -275,7 +262,7 @@ def _store_bind(
     pending: Sequence[tuple[Any, Binding]],
     handles: dict[int, Any],
     deployables: dict[str, list[Any]],
-    plans: dict[tuple[str, int], images.Image],
+    plans: dict[tuple[str, int], loads.Image],
     limits: quota.Limits | None,
 ) -> Outcome:
     by_id = {row.id: row for rows in deployables.values() for row in rows}
@@ -301,7 +288,7 @@ def _store_bind(
             }
         )
         if works:
-            check_agent(by_id[handle.deployable_id])
+            liveness.check_agent(by_id[handle.deployable_id])
             jobs.append(
                 {
                     "kind": constants.JobKind.BIND.value,
@@ -335,7 +322,7 @@ def _store_bind(
             notifications.arqs(context, Event.ARQ_BOUND, [row], **change)
     outcome = Outcome(events=bool(events))
     if events:
-        notification_db.create(context, events)
+        outbox_db.create(context, events)
     if jobs:
         outcome.jobs += job_db.create(context, jobs, timeout)
     for row, binding in pending:
@@ -479,7 +466,7 @@ def _delete(
         [row for row in rows if row.state != State.DELETING],
         state=State.DELETING,
     )
-    notification_db.delete_for(context, [row.uuid for row in rows])
+    outbox_db.delete_for(context, [row.uuid for row in rows])
     arq_db.delete(context, [row.id for row in rows if row.id not in kept])
     if instances:
         bound_db.delete_empty(context, instances)
@@ -556,7 +543,7 @@ def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:
 def _forget(
     context: RequestContext, rows: Sequence[Any], instances: list[str]
 ) -> None:
-    notification_db.delete_for(context, [row.uuid for row in rows])
+    outbox_db.delete_for(context, [row.uuid for row in rows])
     if instances:
         bound_db.delete_empty(context, instances)
 

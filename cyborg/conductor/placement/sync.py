@@ -2,9 +2,9 @@
 
 Every change of a device ends in :func:`sync_host`, or waits for
 :func:`sync_due`. What either does with a host is a
-:class:`cyborg.conductor.provider_pass.Pass`. Cyborg's providers are children
-of the compute node's, which others make; providers it does not know it leaves
-alone.
+:class:`cyborg.conductor.placement.passes.Pass`. Cyborg's providers are
+children of the compute node's, which others make; providers it does not know
+it leaves alone.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from cyborg import context as cyborg_context
 from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.common import faults
-from cyborg.conductor import provider_pass
-from cyborg.conductor import provider_state
-from cyborg.conductor import removal
+from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import passes
+from cyborg.conductor.placement import removal
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
@@ -73,12 +73,12 @@ def _sync(
     context: RequestContext, hostname: str, full: bool, wait: float
 ) -> dict[int, str]:
     owner = uuidutils.generate_uuid()
-    row = provider_pass.claim(context, hostname, owner, full, wait)
+    row = passes.claim(context, hostname, owner, full, wait)
     while row is not None:
         faults.point("sync-claimed")
         try:
-            lease = provider_pass.Lease(context, hostname, owner)
-            pass_ = provider_pass.Pass(context, hostname, full, lease)
+            lease = passes.Lease(context, hostname, owner)
+            pass_ = passes.Pass(context, hostname, full, lease)
             if pass_.rows.deployables or pass_.rows.devices:
                 pass_.read_tree()
                 removal.remove_gone(pass_)
@@ -92,7 +92,7 @@ def _sync(
                 hostname,
                 owner,
                 row.sync_wanted,
-                provider_pass.reason(error),
+                passes.reason(error),
                 pause,
             )
             raise
@@ -111,7 +111,7 @@ def _sync(
         ):
             break
         # Something changed meanwhile, or another conductor took over.
-        row = provider_pass.claim(context, hostname, owner, full, wait)
+        row = passes.claim(context, hostname, owner, full, wait)
     return {}
 
 
@@ -171,7 +171,7 @@ def sync_many(names: Sequence[str], full: bool = False) -> bool:
 
 def audit(
     context: RequestContext, hostname: str
-) -> tuple[list[provider_state.Change], list[str]]:
+) -> tuple[list[desired.Change], list[str]]:
     """Compare a host with Placement without changing anything there.
 
     :returns: differences, and what cannot be repaired from here
@@ -180,7 +180,7 @@ def audit(
     :raises HostNotFound: nobody has reported the host
     """
     host_db.ensure(context, hostname)
-    pass_ = provider_pass.Pass(context, hostname, full=True)
+    pass_ = passes.Pass(context, hostname, full=True)
     if not (pass_.rows.deployables or pass_.rows.devices):
         return [], []
     pass_.read_tree()
@@ -189,9 +189,7 @@ def audit(
     return pass_.plan() + pass_.orphans(), problems
 
 
-def delete_orphan(
-    context: RequestContext, orphan: provider_state.Change
-) -> bool:
+def delete_orphan(context: RequestContext, orphan: desired.Change) -> bool:
     """Delete a provider nobody knows; False if it is allocated from."""
     try:
         placement.Client(context.global_id).delete_provider(orphan.uuid)

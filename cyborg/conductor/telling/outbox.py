@@ -18,7 +18,7 @@ from cyborg.clients import nova
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.context import RequestContext
-from cyborg.db import notification as notification_db
+from cyborg.db import outbox as outbox_db
 
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def send_due(
         host, until the events expired: they may be gone
     :returns: whether there may be more
     """
-    rows = notification_db.claim(context, BATCH, CONF.conductor.job_lease)
+    rows = outbox_db.claim(context, BATCH, CONF.conductor.job_lease)
     if not rows:
         return False
     faults.point("outbox-claimed")
@@ -119,10 +119,8 @@ def _record(
         else:
             later.setdefault(row.attempts, []).append(row.id)
     if done:
-        notification_db.delete(context, done)
+        outbox_db.delete(context, done)
     for attempts, ids in later.items():
-        notification_db.postpone(
-            context, ids, min(2**attempts, _LONGEST_PAUSE)
-        )
+        outbox_db.postpone(context, ids, min(2**attempts, _LONGEST_PAUSE))
     if orphans:
         on_orphan(sorted(orphans))

@@ -2,7 +2,7 @@
 
 A job is a row. Whoever holds its lease works on it; a conductor that dies
 lets the lease run out, and any other takes the job over. What is done for
-each kind of job is in :mod:`cyborg.conductor.host_work`.
+each kind of job is in :mod:`cyborg.conductor.work.steps`.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from oslo_utils import uuidutils
 from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import faults
 from cyborg.common import service
-from cyborg.conductor import host_work
 from cyborg.conductor import worker
+from cyborg.conductor.work import steps
 from cyborg.context import get_admin_context
 from cyborg.context import RequestContext
 from cyborg.db import job as job_db
@@ -167,10 +167,10 @@ class JobRunner:
         context = get_admin_context()
         try:
             faults.point(f"{job.kind}-claimed")
-            host_work.do(context, job, self._agent)
-        except host_work.Cancelled:
+            steps.do(context, job, self._agent)
+        except steps.Cancelled:
             LOG.info("Job %s (%s) was cancelled", job.uuid, job.kind)
-        except host_work.TryLater as error:
+        except steps.TryLater as error:
             self._postpone(context, job, error.delay, str(error))
         except Exception as error:
             LOG.exception("Job %s (%s) will be repeated", job.uuid, job.kind)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cyborg.conductor import provider_state
+from cyborg.conductor.placement import desired
 from cyborg.db import host_sync as sync_db
 
 ROOT = "root-uuid"
@@ -52,7 +52,7 @@ def _desired(
     devices: list[Any] | None = None,
     attributes: list[Any] | None = None,
     forced_down: bool = False,
-) -> list[provider_state.Provider]:
+) -> list[desired.Provider]:
     if attributes is None:
         attributes = [_attribute("rc", "FPGA", d.id) for d in deployables]
     rows = sync_db.Rows(
@@ -65,7 +65,7 @@ def _desired(
         deployables,
         attributes,
     )
-    return list(provider_state.desired(rows).values())
+    return list(desired.desired(rows).values())
 
 
 def test_identity_of_a_new_deployable() -> None:
@@ -90,7 +90,7 @@ def test_identity_of_a_known_deployable() -> None:
 
 def test_the_compute_nodes_provider_is_never_a_deployables() -> None:
     (provider,) = _desired(_deployable(rp_uuid=ROOT, rp_name="cn1"))
-    assert provider.uuid == provider_state.provider_uuid("cn1_1")
+    assert provider.uuid == desired.provider_uuid("cn1_1")
     assert not provider.stored
 
 
@@ -174,10 +174,10 @@ def test_without_a_class_there_is_nothing_to_count() -> None:
     assert provider.problem is not None
     assert "uuid-1" in provider.problem
     assert provider.to_write.inventories == {}
-    there = provider_state.Actual(
+    there = desired.Actual(
         provider.uuid, "cn1_1", ROOT, 1, {}, frozenset({OWNER})
     )
-    assert provider_state.differences(provider, there, ROOT) == []
+    assert desired.differences(provider, there, ROOT) == []
 
 
 def test_deployables_of_one_provider_are_counted_together() -> None:
@@ -200,12 +200,12 @@ def test_deployables_of_one_provider_are_counted_together() -> None:
 # -- plan
 
 
-def _provider(**values: Any) -> provider_state.Provider:
-    written = provider_state.Written(
+def _provider(**values: Any) -> desired.Provider:
+    written = desired.Written(
         frozenset({OWNER, "CUSTOM_OLD"}),
         {"FPGA": {"total": 2, "reserved": 0}},
     )
-    return provider_state.Provider(
+    return desired.Provider(
         **{
             "uuid": "p",
             "names": ("cn1_1",),
@@ -234,9 +234,9 @@ def _inventory(total: int = 2, **values: Any) -> dict[str, Any]:
 
 
 def _planned(
-    provider: provider_state.Provider, **actual: Any
-) -> list[provider_state.Change]:
-    there = provider_state.Actual(
+    provider: desired.Provider, **actual: Any
+) -> list[desired.Change]:
+    there = desired.Actual(
         **{
             "uuid": "p",
             "name": provider.name,
@@ -247,7 +247,7 @@ def _planned(
         }
         | actual
     )
-    return provider_state.plan({"p": provider}, {"p": there}, ROOT)
+    return desired.plan({"p": provider}, {"p": there}, ROOT)
 
 
 def test_nothing_differs() -> None:
@@ -257,7 +257,7 @@ def test_nothing_differs() -> None:
 
 
 def test_a_provider_is_missing() -> None:
-    changes = provider_state.plan({"p": _provider()}, {}, ROOT)
+    changes = desired.plan({"p": _provider()}, {}, ROOT)
     assert [change.action for change in changes] == [
         "create",
         "traits",
@@ -344,16 +344,16 @@ def test_a_card_runs_one_function() -> None:
 def test_what_was_written_survives_storing() -> None:
     written = _provider().written
     assert written is not None
-    assert provider_state.Written.from_text(written.to_text()) == written
-    assert provider_state.Written.from_text(None) is None
+    assert desired.Written.from_text(written.to_text()) == written
+    assert desired.Written.from_text(None) is None
 
 
 # -- settle
 
 
-def _node(name: str, uuid: str | None = None) -> provider_state.Actual:
-    uuid = uuid or provider_state.provider_uuid(name)
-    return provider_state.Actual(uuid, name, ROOT, 1)
+def _node(name: str, uuid: str | None = None) -> desired.Actual:
+    uuid = uuid or desired.provider_uuid(name)
+    return desired.Actual(uuid, name, ROOT, 1)
 
 
 def test_what_an_interrupted_attempt_made_is_adopted() -> None:
@@ -361,11 +361,11 @@ def test_what_an_interrupted_attempt_made_is_adopted() -> None:
     second = provider.names[1]
     wanted = {provider.uuid: provider}
     for there in (provider.name, second):
-        tree = {provider_state.provider_uuid(there): _node(there)}
-        (settled,) = provider_state.settle(wanted, tree).values()
+        tree = {desired.provider_uuid(there): _node(there)}
+        (settled,) = desired.settle(wanted, tree).values()
         assert settled.names == (there,)
-        assert settled.uuid == provider_state.provider_uuid(there)
-    assert provider_state.settle(wanted, {}) == wanted
+        assert settled.uuid == desired.provider_uuid(there)
+    assert desired.settle(wanted, {}) == wanted
 
 
 def test_a_provider_of_another_deployable_is_not_adopted() -> None:
@@ -374,14 +374,12 @@ def test_a_provider_of_another_deployable_is_not_adopted() -> None:
         _deployable(2, name="cn1.example.org_card"),
     )
     tree = {second.uuid: _node(second.name)}
-    settled = provider_state.settle(
-        {first.uuid: first, second.uuid: second}, tree
-    )
+    settled = desired.settle({first.uuid: first, second.uuid: second}, tree)
     assert settled[first.uuid].name == "card"
     assert settled[second.uuid].names == ("cn1.example.org_card",)
 
 
 def test_an_earlier_releases_provider_keeps_its_name() -> None:
     provider = _provider(written=None, names=("renamed",))
-    settled = provider_state.settle({"p": provider}, {"p": _node("old", "p")})
+    settled = desired.settle({"p": provider}, {"p": _node("old", "p")})
     assert settled["p"].name == "old"

@@ -1,8 +1,8 @@
 """One pass over a host's providers: compares, and writes what differs.
 
-:mod:`cyborg.conductor.provider_state` says what has to be so; a :class:`Pass`
-reads what there is, and writes the rest. Only one conductor at a time writes,
-the one that has the host's lease.
+:mod:`cyborg.conductor.placement.desired` says what has to be so; a
+:class:`Pass` reads what there is, and writes the rest. Only one conductor at
+a time writes, the one that has the host's lease.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
-from cyborg.conductor import provider_state
+from cyborg.conductor.placement import desired
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
@@ -124,8 +124,8 @@ class Pass:
         )
         self.rows = sync_db.load(context, hostname)
         self.root = ""
-        self.tree: dict[str, provider_state.Actual] = {}
-        self.wanted: dict[str, provider_state.Provider] = {}
+        self.tree: dict[str, desired.Actual] = {}
+        self.wanted: dict[str, desired.Provider] = {}
         # Deployable id: why its provider is not as it should be.
         self.errors: dict[int, str] = {}
 
@@ -153,15 +153,11 @@ class Pass:
             self.rows = sync_db.load(self.context, self.hostname)
             nodes = self.client.get_tree(root)
         self.root = root
-        self.tree = {
-            node["uuid"]: provider_state.actual(node) for node in nodes
-        }
+        self.tree = {node["uuid"]: desired.actual(node) for node in nodes}
 
     def read(self) -> None:
         """Look at the providers that may differ."""
-        self.wanted = provider_state.settle(
-            provider_state.desired(self.rows), self.tree
-        )
+        self.wanted = desired.settle(desired.desired(self.rows), self.tree)
         full = self.full or self._is_restored()
         for provider in self.wanted.values():
             there = self.tree.get(provider.uuid)
@@ -189,9 +185,7 @@ class Pass:
             for provider in self.wanted.values()
         )
 
-    def _look(
-        self, there: provider_state.Actual
-    ) -> provider_state.Actual | None:
+    def _look(self, there: desired.Actual) -> desired.Actual | None:
         inventories = self.client.get_inventories(there.uuid)
         traits = self.client.get_traits(there.uuid)
         if inventories is None or traits is None:
@@ -205,23 +199,23 @@ class Pass:
             traits=frozenset(traits[1]),
         )
 
-    def plan(self) -> list[provider_state.Change]:
+    def plan(self) -> list[desired.Change]:
         """Return the differences there are now."""
-        return provider_state.plan(self.wanted, self.tree, self.root)
+        return desired.plan(self.wanted, self.tree, self.root)
 
-    def orphans(self) -> list[provider_state.Change]:
+    def orphans(self) -> list[desired.Change]:
         """Return providers that Cyborg made and nobody knows any more."""
         found = []
         for node in self.tree.values():
             if node.uuid in self.wanted or node.uuid == self.root:
                 continue
-            if node.uuid != provider_state.provider_uuid(node.name):
+            if node.uuid != desired.provider_uuid(node.name):
                 # An earlier release made it so; ours have the trait as well.
                 traits = self.client.get_traits(node.uuid)
                 if traits is None or constants.OWNER_TRAIT not in traits[1]:
                     continue
             found.append(
-                provider_state.Change(
+                desired.Change(
                     "delete", node.uuid, node.name, (node.name,), None
                 )
             )
@@ -244,10 +238,10 @@ class Pass:
                 with self._isolated(provider):
                     self._write(provider, there)
 
-    def _isolated(self, provider: provider_state.Provider) -> "_Isolated":
+    def _isolated(self, provider: desired.Provider) -> "_Isolated":
         return _Isolated(self, provider)
 
-    def _failed(self, provider: provider_state.Provider, reason: str) -> None:
+    def _failed(self, provider: desired.Provider, reason: str) -> None:
         LOG.error(
             "Provider %s (%s) of host %s: %s",
             provider.uuid,
@@ -258,7 +252,7 @@ class Pass:
         for deployable_id in provider.deployable_ids:
             self.errors[deployable_id] = f"{provider.name}: {reason}"
 
-    def _place(self, provider: provider_state.Provider) -> None:
+    def _place(self, provider: desired.Provider) -> None:
         """Make the provider exist, where and as what it should be."""
         there = self.tree.get(provider.uuid)
         if there is None:
@@ -268,8 +262,8 @@ class Pass:
 
     def _move(
         self,
-        provider: provider_state.Provider,
-        there: provider_state.Actual | None,
+        provider: desired.Provider,
+        there: desired.Actual | None,
     ) -> None:
         for name in self._names(provider):
             try:
@@ -282,7 +276,7 @@ class Pass:
                 continue
             self._now_is(provider, provider.uuid, name)
             if there is None:
-                there = self._look(provider_state.actual(record))
+                there = self._look(desired.actual(record))
             if there is not None:
                 self.tree[provider.uuid] = dataclasses.replace(
                     there,
@@ -294,21 +288,19 @@ class Pass:
             return
         raise _all_taken(provider)
 
-    def _names(self, provider: provider_state.Provider) -> tuple[str, ...]:
+    def _names(self, provider: desired.Provider) -> tuple[str, ...]:
         """Return names it may get, the best first."""
         if not provider.stored:
             return provider.names
         # Its own name first; another one if that is taken by now.
-        return provider.names + provider_state.alternatives(
-            self.rows, provider
-        )
+        return provider.names + desired.alternatives(self.rows, provider)
 
-    def _create(self, provider: provider_state.Provider) -> None:
+    def _create(self, provider: desired.Provider) -> None:
         for name in self._names(provider):
             uuid_ = (
                 provider.uuid
                 if provider.stored
-                else provider_state.provider_uuid(name)
+                else desired.provider_uuid(name)
             )
             if uuid_ != provider.uuid and uuid_ in self.wanted:
                 continue
@@ -324,7 +316,7 @@ class Pass:
             self._now_is(provider, uuid_, name)
             # Nobody can have given it anything yet.
             self.tree[uuid_] = dataclasses.replace(
-                provider_state.actual(record),
+                desired.actual(record),
                 inventories={},
                 traits=frozenset(),
             )
@@ -332,7 +324,7 @@ class Pass:
         raise _all_taken(provider)
 
     def _resolve_duplicate(
-        self, provider: provider_state.Provider, uuid_: str, name: str
+        self, provider: desired.Provider, uuid_: str, name: str
     ) -> bool:
         """Deal with a uuid or name that exists; True if that ends it."""
         record = self.client.get_provider(uuid_)
@@ -342,7 +334,7 @@ class Pass:
         if record["root_provider_uuid"] == self.root:
             # Somebody was faster.
             self._now_is(provider, uuid_, record["name"])
-            there = self._look(provider_state.actual(record))
+            there = self._look(desired.actual(record))
             if there is not None:
                 self.tree[uuid_] = there
             return True
@@ -356,11 +348,11 @@ class Pass:
         self._move(provider, None)
         return True
 
-    def _renamed(self, provider: provider_state.Provider) -> None:
-        names = provider_state.alternatives(self.rows, provider)
+    def _renamed(self, provider: desired.Provider) -> None:
+        names = desired.alternatives(self.rows, provider)
         fresh = dataclasses.replace(
             provider,
-            uuid=provider_state.provider_uuid(names[0]),
+            uuid=desired.provider_uuid(names[0]),
             names=names,
             stored=False,
             written=None,
@@ -371,7 +363,7 @@ class Pass:
         self._place(fresh)
 
     def _now_is(
-        self, provider: provider_state.Provider, uuid_: str, name: str
+        self, provider: desired.Provider, uuid_: str, name: str
     ) -> None:
         self.wanted.pop(provider.uuid, None)
         self.wanted[uuid_] = dataclasses.replace(
@@ -379,7 +371,7 @@ class Pass:
         )
 
     def _write(
-        self, provider: provider_state.Provider, there: provider_state.Actual
+        self, provider: desired.Provider, there: desired.Actual
     ) -> None:
         """Write traits and inventory, reading again after others wrote."""
         reensured = False
@@ -402,11 +394,11 @@ class Pass:
         raise exception.PlacementStale(rp_uuid=provider.uuid)
 
     def _write_once(
-        self, provider: provider_state.Provider, there: provider_state.Actual
+        self, provider: desired.Provider, there: desired.Actual
     ) -> None:
         assert there.traits is not None and there.inventories is not None
         before = there
-        traits = provider_state.merged_traits(provider, there.traits)
+        traits = desired.merged_traits(provider, there.traits)
         unknown = provider.traits - self.client.ensure_traits(
             provider.traits - there.traits
         )
@@ -430,11 +422,11 @@ class Pass:
             LOG.info("Wrote provider %s of %s", provider.name, self.hostname)
 
     def _write_inventories(
-        self, provider: provider_state.Provider, there: provider_state.Actual
-    ) -> provider_state.Actual:
+        self, provider: desired.Provider, there: desired.Actual
+    ) -> desired.Actual:
         assert there.inventories is not None
-        current = provider_state.comparable(there.inventories)
-        wanted = provider_state.merged_inventories(provider, current)
+        current = desired.comparable(there.inventories)
+        wanted = desired.merged_inventories(provider, current)
         if wanted == current:
             return there
         if provider.resource_class:
@@ -446,7 +438,7 @@ class Pass:
         except exception.PlacementConflict as error:
             if error.kwargs["error_code"] != placement.INVENTORY_IN_USE:
                 raise
-            wanted = provider_state.merged_inventories(
+            wanted = desired.merged_inventories(
                 provider, current, keep_used=True
             )
             LOG.info(
@@ -480,8 +472,8 @@ class Pass:
 
     def _record(
         self,
-        provider: provider_state.Provider,
-        there: provider_state.Actual,
+        provider: desired.Provider,
+        there: desired.Actual,
         unknown: frozenset[str],
     ) -> None:
         assert there.inventories is not None
@@ -494,7 +486,7 @@ class Pass:
             or provider.written is None
             or name in provider.written.inventories
         }
-        text = provider_state.Written(ours.traits - unknown, kept).to_text()
+        text = desired.Written(ours.traits - unknown, kept).to_text()
         if (
             provider.written is not None
             and provider.written.to_text() == text
@@ -511,7 +503,7 @@ class Pass:
 
 
 def _all_taken(
-    provider: provider_state.Provider,
+    provider: desired.Provider,
 ) -> exception.PlacementConflict:
     return exception.PlacementConflict(
         operation=f"naming provider {provider.name}",
@@ -522,7 +514,7 @@ def _all_taken(
 class _Isolated:
     """Keeps what one provider fails with away from the others."""
 
-    def __init__(self, pass_: Pass, provider: provider_state.Provider) -> None:
+    def __init__(self, pass_: Pass, provider: desired.Provider) -> None:
         self._pass = pass_
         self._provider = provider
 

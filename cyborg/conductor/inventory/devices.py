@@ -8,8 +8,8 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
-from cyborg.conductor import notifications
-from cyborg.conductor import providers
+from cyborg.conductor.placement import sync
+from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
 from cyborg.db import attribute as attribute_db
 from cyborg.db import deployable as deployable_db
@@ -34,7 +34,7 @@ def set_status(
     faults.point("status-stored")
     LOG.info("Device %s of host %s is now %s", uuid, hostname, status)
     try:
-        errors = providers.sync_host(context, hostname)
+        errors = sync.sync_host(context, hostname)
     except (
         exception.ServiceUnavailable,
         exception.ConfigInvalid,
@@ -106,7 +106,7 @@ def force_down(context: RequestContext, uuid: str, forced_down: bool) -> None:
         "Host %s is %s", hostname, "forced down" if forced_down else "back"
     )
     try:
-        providers.sync_host(context, hostname)
+        sync.sync_host(context, hostname)
     except (
         exception.ServiceUnavailable,
         exception.ConfigInvalid,

@@ -19,9 +19,9 @@ from cyborg.clients import placement
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
-from cyborg.conductor import binding
-from cyborg.conductor import notifications
 from cyborg.conductor import quota
+from cyborg.conductor.requests import binding
+from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -29,8 +29,8 @@ from cyborg.db import bound_instance as bound_db
 from cyborg.db import data_migrations
 from cyborg.db import engine
 from cyborg.db import job as job_db
-from cyborg.db import leftover as leftover_db
-from cyborg.db import notification as notification_db
+from cyborg.db import orphans as orphans_db
+from cyborg.db import outbox as outbox_db
 from cyborg.db import quota as quota_db
 
 CONF = cfg.CONF
@@ -85,19 +85,19 @@ class Sweeper:
     def free_leaked_handles(self, context: RequestContext) -> None:
         """Free handles in use that no ARQ and no work owns."""
         before = engine.ago(CONF.bind_timeout)
-        rows = leftover_db.leaked_handles(
+        rows = orphans_db.leaked_handles(
             context,
             before,
             BATCH,
-            within=self._next(context, leftover_db.HANDLES),
+            within=self._next(context, orphans_db.HANDLES),
         )
         if rows:
             _free_leaked(context, [row.id for row in rows], before)
 
     def forget_empty_instances(self, context: RequestContext) -> None:
         """Forget instances that are entered and have no ARQs."""
-        instances = leftover_db.instances_without_arqs(
-            context, BATCH, self._next(context, leftover_db.BOUND)
+        instances = orphans_db.instances_without_arqs(
+            context, BATCH, self._next(context, orphans_db.BOUND)
         )
         if instances:
             _forget_instances(context, instances)
@@ -110,7 +110,7 @@ class Sweeper:
         However great it is, a round costs the same.
         """
         first = self._seen.get(table.name, 0)
-        last = leftover_db.last_after(context, table, first, SPAN)
+        last = orphans_db.last_after(context, table, first, SPAN)
         self._seen[table.name] = last or 0
         return first, last
 
@@ -146,7 +146,7 @@ class Sweeper:
 
     def look_for_servers(self, context: RequestContext) -> None:
         """Look at the next instances that have ARQs."""
-        instances = leftover_db.instances_after(context, self._marker, BATCH)
+        instances = orphans_db.instances_after(context, self._marker, BATCH)
         self._marker = instances[-1] if len(instances) == BATCH else ""
         check_instances(context, instances)
 
@@ -158,11 +158,11 @@ def resume_stuck(context: RequestContext) -> None:
     """Move on ARQs in a passing state that have lost their work."""
     patience = CONF.bind_timeout + CONF.conductor.job_lease
     before = engine.ago(patience)
-    for row in leftover_db.arqs_without_work(
+    for row in orphans_db.arqs_without_work(
         context, State.BIND_STARTED, before, BATCH
     ):
         fail_stuck_bind(context, row)
-    for row in leftover_db.arqs_without_work(
+    for row in orphans_db.arqs_without_work(
         context, State.DELETING, before, BATCH
     ):
         LOG.warning("ARQ %s was left in state Deleting", row.uuid)
@@ -202,7 +202,7 @@ def fail_stuck_bind(context: RequestContext, row: Any) -> None:
             None,
         )
     if row.instance_uuid is not None:
-        notification_db.create(
+        outbox_db.create(
             context,
             [
                 {
@@ -233,7 +233,7 @@ def _free_leaked(
     # Two conductors may look at once: whoever comes second finds them freed,
     # or the clean-up that the first has queued.
     handle_db.lock(context, ids)
-    rows = leftover_db.leaked_handles(context, before, BATCH, ids)
+    rows = orphans_db.leaked_handles(context, before, BATCH, ids)
     on_host = [
         row
         for row in rows
@@ -267,7 +267,7 @@ def delete_never_bound(context: RequestContext) -> None:
     age = CONF.conductor.unbound_arq_max_age
     if age <= 0:
         return
-    for row in leftover_db.never_bound(context, engine.ago(age), BATCH):
+    for row in orphans_db.never_bound(context, engine.ago(age), BATCH):
         LOG.warning(
             "ARQ %s of project %s was never bound%s",
             row.uuid,
@@ -291,7 +291,7 @@ def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
         if not _is_gone(instance):
             there.append(instance)
             continue
-        since = leftover_db.mark_orphans(context, instance)
+        since = orphans_db.mark_orphans(context, instance)
         if since < CONF.conductor.orphan_grace:
             continue
         LOG.warning(
@@ -302,7 +302,7 @@ def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
         if CONF.conductor.orphan_action == "free":
             _free(None, instance)
     if there:
-        leftover_db.unmark_orphans(context, there)
+        orphans_db.unmark_orphans(context, there)
 
 
 def _is_gone(instance: str) -> bool:

@@ -1,0 +1,150 @@
+"""The use case of a host's report: check, compare, store, tell."""
+
+from collections.abc import Sequence
+import hashlib
+import json
+from typing import Any
+
+from oslo_log import log as logging
+
+from cyborg.conductor.inventory import comparing
+from cyborg.conductor.inventory import storing
+from cyborg.conductor.telling import notifications
+from cyborg.context import RequestContext
+from cyborg.db import device as device_db
+from cyborg.db import engine
+from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
+from cyborg.db import inventory as inventory_db
+from cyborg.objects import report
+
+LOG = logging.getLogger(__name__)
+
+
+def canonical_digest(devices: Sequence[report.DriverDevice]) -> str:
+    """Return the digest of a report that came without one.
+
+    Agents of RPC 1.0 send none; equal reports have to be told apart from
+    changed ones all the same.
+    """
+    payload = [device.obj_to_primitive() for device in devices]
+    text = json.dumps(payload, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@engine.use_case
+def report_data(
+    context: RequestContext,
+    hostname: str,
+    devices: Sequence[report.DriverDevice],
+    rpc_host: str | None,
+    rpc_version: str,
+    digest: str,
+    drivers: Sequence[dict[str, Any]] | None,
+) -> bool:
+    """Store a report of a host; returns whether Placement has to be told.
+
+    Reports of one host follow each other under the lock of its row.
+    """
+    host = host_db.lock_or_create(context, hostname)
+    if host.report_digest == digest:
+        host_db.seen(context, hostname, rpc_host, rpc_version)
+        return False
+    stored = inventory_db.load(context, hostname)
+    changes = comparing.compare(stored, devices, drivers)
+    for cpid, problem in changes.problems.items():
+        LOG.error("Device %s of host %s: %s", cpid, hostname, problem)
+    storing.apply(context, hostname, changes)
+    host_db.store_report(
+        context,
+        hostname,
+        rpc_host=rpc_host,
+        rpc_version=rpc_version,
+        digest=digest,
+        drivers=_with_problems(drivers, changes.problems),
+    )
+    if changes:
+        sync_db.mark(context, hostname)
+        _log(hostname, changes)
+        if notifications.is_on():
+            _notify(context, hostname, changes, stored)
+    return bool(changes)
+
+
+def _with_problems(
+    drivers: Sequence[dict[str, Any]] | None, problems: dict[str, str]
+) -> list[dict[str, Any]] | None:
+    """Return what the services list shows of the drivers."""
+    if drivers is None:
+        return None
+    shown = []
+    for driver in drivers:
+        errors = [driver.get("error")] + [
+            f"{cpid}: {problem}"
+            for cpid, problem in problems.items()
+            if cpid in driver.get("cpids", [])
+        ]
+        text = "; ".join(error for error in errors if error)
+        shown.append(
+            {
+                "name": driver["name"],
+                "state": "ok" if driver["complete"] and not text else "failed",
+                "error": text or None,
+                "capabilities": driver.get("capabilities", []),
+            }
+        )
+    return shown
+
+
+def _log(hostname: str, changes: comparing.Changes) -> None:
+    LOG.info(
+        "Host %s: %d devices found, %d changed, %d missing, %d back",
+        hostname,
+        len(changes.devices),
+        len(changes.device_values) + len(changes.deployable_values),
+        len(changes.missing["device"]),
+        len(changes.back["device"]),
+    )
+
+
+def _notify(
+    context: RequestContext,
+    hostname: str,
+    changes: comparing.Changes,
+    stored: inventory_db.Stored,
+) -> None:
+    known = {row.id for row in stored.devices}
+    now = {row.id: row for row in device_db.find(context, hostname=hostname)}
+    event = notifications.Event
+    for kind, ids in (
+        (event.DEVICE_CREATE, now.keys() - known),
+        (event.DEVICE_UPDATE, _changed_devices(changes, stored)),
+        (event.DEVICE_LOST, changes.missing["device"]),
+        (event.DEVICE_FOUND, changes.back["device"]),
+    ):
+        notifications.devices(context, kind, [now[id_] for id_ in sorted(ids)])
+
+
+def _changed_devices(
+    changes: comparing.Changes, stored: inventory_db.Stored
+) -> set[int]:
+    """Return devices of which anything changed but that they came or went."""
+    handles = {row.id: row.deployable_id for row in stored.handles}
+    attributes = {row.id: row.deployable_id for row in stored.attributes}
+    deployables = {
+        *changes.deployable_values,
+        *changes.missing["deployable"],
+        *changes.back["deployable"],
+        *(deployable_id for deployable_id, *_rest in changes.handles),
+        *(deployable_id for deployable_id, *_rest in changes.attributes),
+        *(attributes[id_] for id_ in changes.dropped_attributes),
+        *(handles[id_] for id_ in changes.handle_values),
+        *(handles[id_] for id_ in changes.missing["handle"]),
+        *(handles[id_] for id_ in changes.back["handle"]),
+    }
+    devices = {
+        row.device_id for row in stored.deployables if row.id in deployables
+    }
+    devices |= {new.device_id for new in changes.deployables if new.device_id}
+    devices -= {*changes.missing["device"], *changes.back["device"]}
+    return devices | set(changes.device_values)
