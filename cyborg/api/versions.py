@@ -36,9 +36,11 @@ STRICT = Version(2, 4)
 LISTS = Version(2, 5)
 # New resources; work on hosts in the background.
 RESOURCES = Version(2, 6)
+# What is known of hosts: why a card is not offered, its life, what is left.
+LIFE = Version(2, 7)
 
 MINIMUM = BASE
-MAXIMUM = RESOURCES
+MAXIMUM = LIFE
 
 _NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))\.(0|[1-9]\d*)")
 

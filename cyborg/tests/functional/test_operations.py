@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cyborg.api import versions
 from cyborg.tests.fixtures import api as api_fixture
 from cyborg.tests.fixtures import client
 from cyborg.tests.fixtures import records
@@ -90,12 +91,14 @@ class At:
             method, path, body, version=self.version, **more
         )
         assert response.status_int == status, response.text
-        number = "2.6" if self.is_new else self.version
+        number = str(versions.MAXIMUM) if self.is_new else self.version
         assert response.headers["OpenStack-API-Version"] == (
             f"accelerator {number}"
         )
         assert response.headers["OpenStack-API-Minimum-Version"] == "2.0"
-        assert response.headers["OpenStack-API-Maximum-Version"] == "2.6"
+        assert response.headers["OpenStack-API-Maximum-Version"] == str(
+            versions.MAXIMUM
+        )
         assert response.headers["Vary"] == "OpenStack-API-Version"
         if status >= 400:
             return api_fixture.fault(response)
