@@ -63,6 +63,14 @@ class Driver(abc.ABC):
             empty list would say that there is nothing
         """
 
+    def warnings(self) -> list[str]:
+        """Return what the last discovery found odd, each in one line.
+
+        For example what is configured for a card that is not there. The
+        agent logs each once, and a dry run prints them.
+        """
+        return []
+
     def get_stats(self, controlpath_id: dict[str, Any]) -> dict[str, Any]:
         """Return what one card measures now.
 

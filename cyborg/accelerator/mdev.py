@@ -105,7 +105,7 @@ def remove(root: sysfs.Path, address: str, mdev_type: str, uuid: str) -> None:
 
 
 def _type_path(root: sysfs.Path, address: str, mdev_type: str) -> str:
-    address = "{}:{}:{}.{}".format(*pci.parse_address(address))
+    address = pci.normalise_address(address)
     # A type of dots alone would be another directory.
     if not _TYPE.fullmatch(mdev_type) or not mdev_type.strip("."):
         raise exception.Invalid(f"{mdev_type!r} is not the id of an mdev type")

@@ -83,6 +83,15 @@ def parse_address(text: str) -> tuple[str, str, str, str]:
     return domain.lower(), bus.lower(), device.lower(), function
 
 
+def normalise_address(text: str) -> str:
+    """Return the address as the kernel writes it.
+
+    :param text: what :func:`parse_address` takes
+    :raises PciDeviceWrongAddressFormat: it is something else
+    """
+    return "{}:{}:{}.{}".format(*parse_address(text))
+
+
 def format_address(parts: Mapping[str, str]) -> str:
     """Return the address in what :func:`address_info` made, or a cpid_info.
 
@@ -92,7 +101,7 @@ def format_address(parts: Mapping[str, str]) -> str:
         text = "{domain}:{bus}:{device}.{function}".format_map(parts)
     except (KeyError, TypeError) as error:
         raise exception.PciDeviceWrongAddressFormat(address=parts) from error
-    return "{}:{}:{}.{}".format(*parse_address(text))
+    return normalise_address(text)
 
 
 def sort_key(address: str) -> tuple[int, ...]:

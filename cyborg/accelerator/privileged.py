@@ -109,7 +109,7 @@ def xbmgmt_program(
         the shell, which is active after a cold reboot
     :raises CommandFailed: the tool is missing, failed or took too long
     """
-    address = "{}:{}:{}.{}".format(*pci.parse_address(address))
+    address = pci.normalise_address(address)
     image = _image(image_path)
     argv = [_XBMGMT, "--force", "--batch", "program", "--device", address]
     argv += ["--user", image] if user else ["--base", "--image", image]

@@ -102,7 +102,7 @@ def clear_type(root: sysfs.Path, address: str, number: int) -> None:
 
 
 def _current(root: sysfs.Path, address: str) -> tuple[str, str]:
-    address = "{}:{}:{}.{}".format(*pci.parse_address(address))
+    address = pci.normalise_address(address)
     return address, sysfs.resolve(
         root, pci.DEVICES, address, _DIRECTORY, _CURRENT
     )

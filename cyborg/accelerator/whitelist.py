@@ -153,7 +153,7 @@ def _address(address: Any) -> tuple[tuple[_Part, ...] | None, str | None]:
     if not isinstance(address, str):
         raise exception.PciDeviceWrongAddressFormat(address=address)
     try:
-        return None, "{}:{}:{}.{}".format(*pci.parse_address(address))
+        return None, pci.normalise_address(address)
     except exception.PciDeviceWrongAddressFormat:
         return _globs(address), None
 

@@ -123,6 +123,8 @@ class Discovery:
         self._last: dict[str, report.Found] = {}
         self._running: dict[str, threading.Thread] = {}
         self._warned: set[tuple[str, str]] = set()
+        # What each driver found odd last.
+        self._odd: dict[str, list[str]] = {}
         self._ran = threading.Event()
 
     def run(self) -> list[report.Found]:
@@ -192,12 +194,20 @@ class Discovery:
             try:
                 devices = enabled.get().discover()
                 found = self._read(enabled, devices)
+                self._warn(enabled.name, enabled.get().warnings())
             except Exception as error:
                 LOG.exception("Driver %s failed to discover", enabled.name)
                 found = self._failed(
                     enabled, f"{type(error).__name__}: {error}"
                 )
             self._last[enabled.name] = found
+
+    def _warn(self, name: str, texts: list[str]) -> None:
+        """Log what a driver found odd when it did not before."""
+        for text in texts:
+            if text not in self._odd.get(name, ()):
+                LOG.warning("Driver %s: %s", name, text)
+        self._odd[name] = texts
 
     def _failed(self, enabled: Enabled, reason: str) -> report.Found:
         return report.Found(

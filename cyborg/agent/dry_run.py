@@ -72,7 +72,8 @@ def survey(drivers: Sequence[discovery.Enabled]) -> dict[str, Any]:
 
         {"host": "cn1",
          "drivers": [{"name": "pci_driver", "error": null,
-                      "capabilities": ["stats"], "devices": [...]}],
+                      "warnings": [], "capabilities": ["stats"],
+                      "devices": [...]}],
          "conflicts": [{"device": "0000:3b:00.0", "driver": "pci_driver",
                         "kind": "host-uses-it", "reason": "..."}]}
     """
@@ -96,15 +97,18 @@ def survey(drivers: Sequence[discovery.Enabled]) -> dict[str, Any]:
 def _ask(driver: discovery.Enabled) -> dict[str, Any]:
     error = None
     devices: list[dict[str, Any]] = []
+    warnings: list[str] = []
     try:
         devices = [
             _device(report.plain(device)) for device in driver.get().discover()
         ]
+        warnings = driver.get().warnings()
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
     return {
         "name": driver.name,
         "error": error,
+        "warnings": warnings,
         "capabilities": driver.capabilities(),
         "devices": devices,
     }
@@ -252,6 +256,7 @@ def render(document: dict[str, Any]) -> str:
             lines.append("  no devices")
         for device in driver["devices"]:
             lines += _render_device(device)
+        lines += [f"  warning: {text}" for text in driver["warnings"]]
     lines.append("")
     if not document["conflicts"]:
         lines.append("No conflicts")

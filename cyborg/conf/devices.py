@@ -98,6 +98,18 @@ Product ids this group is about, in hexadecimal. Empty means every card the
 driver knows.
 """,
     ),
+    cfg.ListOpt(
+        "device_addresses",
+        default=[],
+        help="""
+PCI addresses of what may be offered of these cards, for example
+``0000:18:00.0,0000:3b:0a.1``. A card that is listed is offered whole, or by
+all of its virtual functions if it has any; of any other card only those
+virtual functions that are listed, and the rest of it is left alone. Empty
+offers everything. Where several groups are about a card their lists count as
+one. Checked when the agent starts; an address of no card is a warning.
+""",
+    ),
 ]
 
 PCI_OPTS = [

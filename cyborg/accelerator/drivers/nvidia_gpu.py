@@ -221,7 +221,7 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
 
 def _address(text: str, group: str) -> str:
     try:
-        return "{}:{}:{}.{}".format(*pci.parse_address(text.strip()))
+        return pci.normalise_address(text.strip())
     except exception.PciDeviceWrongAddressFormat as error:
         raise exception.InvalidvGPUConfig(
             reason=f"[{group}] device_addresses: {error}"

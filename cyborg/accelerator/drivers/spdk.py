@@ -77,7 +77,7 @@ def _drive(bdev: dict[str, Any], path: dict[str, Any]) -> Drive | None:
     # A drive behind a network has an IP address here, vfio-user a directory.
     if trid.get("trtype", "").lower() != "pcie":
         return None
-    address = "{}:{}:{}.{}".format(*pci.parse_address(trid["traddr"]))
+    address = pci.normalise_address(trid["traddr"])
     controller = path.get("ctrlr_data", {})
     return Drive(
         address=address,

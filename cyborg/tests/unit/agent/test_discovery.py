@@ -43,6 +43,25 @@ def test_one_raising_driver_costs_the_other_nothing(
     assert (buses(second), second.complete) == (["0d"], True)
 
 
+def test_what_is_odd_is_logged_once(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ["no card"]
+
+    class Odd(conftest.ListDriver):
+        def warnings(self) -> list[str]:
+            return list(odd)
+
+    found, _ = run(tmp_path, one=Odd())
+    found.run()
+    assert caplog.messages.count("Driver one: no card") == 1
+    odd.clear()
+    found.run()
+    odd.append("no card")
+    found.run()
+    assert caplog.messages.count("Driver one: no card") == 2
+
+
 def test_failing_driver_resends_what_it_had(tmp_path: pathlib.Path) -> None:
     driver = conftest.ListDriver(conftest.device("0d"))
     found, _ = run(tmp_path, one=driver)

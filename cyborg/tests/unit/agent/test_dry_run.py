@@ -137,6 +137,7 @@ def test_json(tmp_path):
         {
             "name": "x_driver",
             "error": None,
+            "warnings": [],
             "capabilities": [],
             "devices": [
                 {
@@ -272,3 +273,11 @@ def test_unknown_driver_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(discovery, "load", load)
     assert dry_run.main() == 1
     assert "no_driver" in capsys.readouterr().err
+
+
+def test_what_a_driver_warns_of_is_no_conflict(tmp_path):
+    driver = enabled("one", tmp_path, warnings=lambda self: ["no card"])
+    status, document = run(driver)
+    assert status == 0
+    assert document["drivers"][0]["warnings"] == ["no card"]
+    assert "\n  warning: no card\n" in run(driver, as_json=False)[1]

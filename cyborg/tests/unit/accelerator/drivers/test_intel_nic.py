@@ -1,7 +1,10 @@
 """Network cards: mappings, and reports that stay while guests have a card."""
 
+import json
+
 import pytest
 
+from cyborg.accelerator import pci
 from cyborg.accelerator.drivers import intel_nic
 from cyborg.common import exception
 from cyborg.tests.fixtures import driver as driver_fixture
@@ -111,3 +114,109 @@ def test_bad_mapping_fails_the_start(tmp_path, state):
             nic_devices={"enabled_nic_types": ["x710_static"]},
             x710_static={"function_device_mappings": ["eth2"]},
         )
+
+
+def offered(root, state, **groups):
+    """Return what guests may own by card, and the warnings."""
+    driver = make(
+        root, state, nic_devices={"enabled_nic_types": list(groups)}, **groups
+    )
+    cards = {
+        pci.format_address(json.loads(device.controlpath_id.cpid_info)): [
+            each.name.partition("_")[2] for each in device.deployable_list
+        ]
+        for device in driver.discover()
+    }
+    return cards, driver.warnings()
+
+
+PF, FIRST, SECOND = "0000:18:00.0", "0000:18:02.0", "0000:18:02.1"
+WHOLE = "0000:18:00.1"
+
+
+@pytest.mark.parametrize(
+    ("listed", "cards"),
+    [
+        ([PF], {PF: [FIRST, SECOND]}),
+        ([WHOLE], {WHOLE: [WHOLE]}),
+        ([SECOND], {PF: [SECOND]}),
+        ([PF, SECOND], {PF: [FIRST, SECOND]}),
+        ([SECOND, WHOLE], {PF: [SECOND], WHOLE: [WHOLE]}),
+        # As a man may write it.
+        ([" 0000:18:00.0 ".upper(), PF], {PF: [FIRST, SECOND]}),
+    ],
+)
+def test_only_listed_addresses_are_offered(tmp_path, state, listed, cards):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    found = offered(root, state, nic={"device_addresses": listed})
+    assert found == (cards, [])
+
+
+def test_addresses_are_compared_without_case(tmp_path, state):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    found = offered(root, state, nic={"device_addresses": ["0000:3B:00.0"]})
+    assert found == ({"0000:3b:00.0": ["0000:3b:00.0"]}, [])
+
+
+def test_empty_list_offers_everything(tmp_path, state):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    cards, warnings = offered(root, state, nic={"device_addresses": []})
+    assert list(cards) == [PF, WHOLE, "0000:3b:00.0"]
+    assert warnings == []
+
+
+def test_lists_of_several_groups_count_as_one(tmp_path, state):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    cards, warnings = offered(
+        root,
+        state,
+        one={"device_addresses": [FIRST]},
+        two={"device_addresses": [SECOND, WHOLE]},
+        # Holds for other cards, whose group has no list.
+        e810={"product_ids": ["1592"]},
+    )
+    assert cards == {PF: [FIRST, SECOND], WHOLE: [WHOLE]}
+    assert warnings == []
+
+
+def test_list_holds_for_the_products_of_its_group(tmp_path, state):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    cards, _warnings = offered(
+        root,
+        state,
+        xxv={"product_ids": ["158b"], "device_addresses": [FIRST]},
+        x710={"product_ids": ["1572"]},
+    )
+    assert cards == {
+        PF: [FIRST],
+        WHOLE: [WHOLE],
+        "0000:3b:00.0": ["0000:3b:00.0"],
+    }
+
+
+def test_address_of_no_card_is_a_warning(tmp_path, state):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    cards, warnings = offered(
+        root, state, nic={"device_addresses": ["0000:aa:00.0", FIRST]}
+    )
+    assert cards == {PF: [FIRST]}
+    assert warnings == [
+        "[nic] device_addresses: no card of this driver has 0000:aa:00.0"
+    ]
+
+
+@pytest.mark.parametrize("address", ["0000:3b:00x0", "3b:00.0", "0000:3b:*.0"])
+def test_bad_address_fails_the_start(tmp_path, state, address):
+    with pytest.raises(
+        exception.ConfigInvalid, match=r"\[nic\] device_addresses .*3b"
+    ):
+        offered(tmp_path, state, nic={"device_addresses": [address]})
+
+
+def test_backplane_card_is_known(tmp_path, state):
+    root = machine.unpack("nic_server", tmp_path / "root")
+    card = root / "sys/bus/pci/devices" / PF
+    (card / "device").write_text("0x158a\n")
+    assert make(root, state).discover()[0].std_board_info == (
+        '{"product_id": "0x158a"}'
+    )
