@@ -5,8 +5,10 @@ Everything is under ``$state_path/agent/images``, readable by the agent only:
 one use each, with the image under the name a vendor's tool wants.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -31,6 +33,22 @@ LOG = logging.getLogger(__name__)
 MIB = 1024 * 1024
 # Left free on the disk for everybody else.
 HEADROOM = 64 * MIB
+# What Glance may be set to hash with, and the old checksum. Some others that
+# Python knows have no fixed length, or are only there on some hosts.
+HASHES = (
+    "md5",
+    "sha1",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
+    "sha3_224",
+    "sha3_256",
+    "sha3_384",
+    "sha3_512",
+    "blake2b",
+    "blake2s",
+)
 
 
 class Source(Protocol):
@@ -65,14 +83,23 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Sink:
-    """The file a download goes to: counts, hashes, and stops what is wrong."""
+    """The file a download goes to: counts, hashes, and stops what is wrong.
+
+    :param make_room: called before each write with how many bytes come;
+        raises ImageUnacceptable if the disk is to be left alone
+    """
 
     def __init__(
-        self, file: BinaryIO, image: dict[str, Any], deadline: float
+        self,
+        file: BinaryIO,
+        image: dict[str, Any],
+        deadline: float,
+        make_room: Callable[[int], None],
     ) -> None:
         self._file = file
         self._image = image
         self._deadline = deadline
+        self._make_room = make_room
         self._digest = _hasher(image)
         self.written = 0
 
@@ -83,6 +110,7 @@ class _Sink:
             raise _unacceptable(self._image, f"it has more than {size} bytes")
         if time.monotonic() > self._deadline:
             raise _unacceptable(self._image, "its download takes too long")
+        self._make_room(len(data))
         if self._digest is not None:
             self._digest.update(data)
         return self._file.write(data)
@@ -96,7 +124,9 @@ class _Sink:
             raise _unacceptable(
                 self._image, f"{self.written} of {size} bytes came"
             )
-        if self._digest is not None and self._digest.hexdigest() != value:
+        if self._digest is not None and self._digest.hexdigest() != (
+            str(value).lower()
+        ):
             raise _unacceptable(
                 self._image, "its data do not have the hash of its record"
             )
@@ -115,9 +145,17 @@ def _hasher(image: dict[str, Any]) -> Any:
     """
     if not image.get("hash_value"):
         return None
+    algorithm = str(image.get("hash_algo")).lower()
+    if algorithm not in HASHES:
+        raise _unacceptable(
+            image,
+            f"its hash is of the kind {image.get('hash_algo')}, and known "
+            f"are {', '.join(HASHES)}",
+        )
     try:
-        return hashlib.new(image.get("hash_algo") or "", usedforsecurity=False)
+        return hashlib.new(algorithm, usedforsecurity=False)
     except ValueError as error:
+        # A host whose own policy forbids it.
         raise _unacceptable(image, str(error)) from error
 
 
@@ -193,12 +231,19 @@ class ImageStore:
     def _download(
         self, image: dict[str, Any], path: pathlib.Path, timeout: float
     ) -> None:
-        self._make_room(image)
+        # Refused before it begins, where the size is known; others may fill
+        # the disk meanwhile, and not every image has a size.
+        self._make_room(image, image.get("size") or 0)
         LOG.info("Downloading image %s", image["id"])
         with open(
             os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "wb"
         ) as file:
-            sink = _Sink(file, image, time.monotonic() + timeout)
+            sink = _Sink(
+                file,
+                image,
+                time.monotonic() + timeout,
+                functools.partial(self._make_room, image),
+            )
             try:
                 self._source.download(image["id"], sink)
             except (exception.CyborgException, OSError):
@@ -237,7 +282,7 @@ class ImageStore:
     @staticmethod
     def _verify(image: dict[str, Any], path: pathlib.Path) -> None:
         with open(path, "rb") as source, open(os.devnull, "wb") as nowhere:
-            sink = _Sink(nowhere, image, float("inf"))
+            sink = _Sink(nowhere, image, float("inf"), lambda size: None)
             shutil.copyfileobj(source, sink, MIB)
         sink.check()
 
@@ -252,9 +297,14 @@ class ImageStore:
             self._shrink(limit - size)
             _link(path, self._directory / name)
 
-    def _make_room(self, image: dict[str, Any]) -> None:
-        """Drop cached images until this one fits on the disk."""
-        needed = (image.get("size") or 0) + HEADROOM
+    def _make_room(self, image: dict[str, Any], size: int) -> None:
+        """Drop cached images until so many bytes of this one fit on the disk.
+
+        :raises ImageUnacceptable: they do not
+        """
+        needed = size + HEADROOM
+        if shutil.disk_usage(self._directory).free >= needed:
+            return
         with self._lock:
             for cached in [*self._cached(), None]:
                 free = shutil.disk_usage(self._directory).free

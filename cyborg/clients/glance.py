@@ -1,9 +1,7 @@
 """Glance: bitstreams and firmware, read as the service user."""
 
 from collections.abc import Callable
-import dataclasses
 import functools
-import hashlib
 import time
 from typing import Any
 from typing import BinaryIO
@@ -29,14 +27,6 @@ PAUSE = 1
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Downloaded:
-    """What came: its size in bytes and its hash as hexadecimal text."""
-
-    size: int
-    digest: str
-
-
 def get_image(image_id: str, request_id: str | None = None) -> dict[str, Any]:
     """Return an image's record: id, status, size, os_hash_value, and so on.
 
@@ -52,12 +42,16 @@ def get_image(image_id: str, request_id: str | None = None) -> dict[str, Any]:
 def find_images(
     request_id: str | None = None, **properties: str
 ) -> list[dict[str, Any]]:
-    """Return the images whose properties are exactly these.
+    """Return the images that the service user sees and that are so.
 
-    :param properties: such as ``{"accel:function_id": "..."}`` or ``name``
+    Whatever their visibility: without being asked, Glance leaves out those
+    of the community.
+
+    :param properties: such as ``{"accel:function_id": "..."}``, ``name`` or
+        ``tag``
     :raises GlanceConnectionFailed: Glance does not answer
     """
-    path = f"/v2/images?{parse.urlencode(properties)}"
+    path = "/v2/images?" + parse.urlencode({**properties, "visibility": "all"})
     what = ", ".join(f"{key}={value}" for key, value in properties.items())
     images: list[dict[str, Any]] = []
     next_path: str | None = path
@@ -70,24 +64,44 @@ def find_images(
     return images
 
 
+def accepted_members(
+    image_id: str, request_id: str | None = None
+) -> frozenset[str]:
+    """Return the projects that an image is shared with and that took it.
+
+    Glance tells whoever is not its owner of the own project only.
+
+    :raises GlanceConnectionFailed: Glance does not answer
+    """
+    path = f"/v2/images/{parse.quote(image_id, safe='')}/members"
+    try:
+        body = _repeated(lambda: _ask_json(path, image_id, request_id))
+    except (exception.ImageNotFound, exception.ImageNotAuthorized):
+        # It is shared with nobody, or with others.
+        return frozenset()
+    return frozenset(
+        member["member_id"]
+        for member in body["members"]
+        if member["status"] == "accepted"
+    )
+
+
 def download(
     image_id: str,
     fileobj: BinaryIO,
     chunk_size: int = CHUNK_SIZE,
-    hash_name: str = "sha512",
     request_id: str | None = None,
-) -> Downloaded:
+) -> None:
     """Write an image's data to a file, a chunk in memory at a time.
 
-    The call is repeated only while nothing was written.
+    The call is repeated only while nothing was written. What ``fileobj``
+    raises ends the download: whoever wants the data checked does it there.
 
     :raises ImageUnacceptable: the image has no data
     :raises GlanceConnectionFailed: Glance does not answer, or stopped halfway
     """
     path = f"/v2/images/{parse.quote(image_id, safe='')}/file"
     response = _repeated(lambda: _ask(path, image_id, request_id, stream=True))
-    digest = hashlib.new(hash_name, usedforsecurity=False)
-    size = 0
     with response:
         if response.status_code == 204:
             raise exception.ImageUnacceptable(
@@ -100,10 +114,8 @@ def download(
             except requests.RequestException as error:
                 raise _failed(auth.reason(error)) from error
             if chunk is None:
-                return Downloaded(size, digest.hexdigest())
+                return
             fileobj.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
 
 
 class Client:
@@ -111,6 +123,7 @@ class Client:
 
     get_image = staticmethod(get_image)
     find_images = staticmethod(find_images)
+    accepted_members = staticmethod(accepted_members)
     download = staticmethod(download)
 
 

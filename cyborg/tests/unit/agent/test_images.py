@@ -107,7 +107,10 @@ def test_same_image_with_other_data_is_another(
         ({"hash_value": "0" * 128}, "hash"),
         ({"size": len(DATA) - 1}, "more than"),
         ({"size": len(DATA) + 1}, "bytes came"),
-        ({"hash_algo": "crc7"}, "crc7"),
+        ({"hash_algo": "crc7"}, "kind crc7, and known are md5, sha1"),
+        # Without a length of its own it has no hexdigest() either.
+        ({"hash_algo": "shake_128"}, "kind shake_128, and known are md5"),
+        ({"hash_algo": None}, "kind None, and known are md5"),
     ],
 )
 def test_image_that_is_not_what_was_asked_for(
@@ -228,6 +231,51 @@ def test_full_disk_costs_the_cache_first(
     )
     with pytest.raises(exception.ImageUnacceptable, match="0 are free"):
         use(store, glance.add(b"third"))
+
+
+@pytest.mark.parametrize("size", [None, len(DATA)])
+def test_a_disk_that_fills_up_ends_the_download(
+    glance: Glance,
+    store: images.ImageStore,
+    directory: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int | None,
+) -> None:
+    image = {**glance.add(), "size": size}
+    came = 0
+    write = images._Sink.write
+
+    def count(sink: images._Sink, data: bytes) -> int:
+        nonlocal came
+        came += write(sink, data)
+        return len(data)
+
+    # Others write to the disk, too, once this began.
+    monkeypatch.setattr(images._Sink, "write", count)
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda path: SimpleNamespace(free=0 if came else 2**40),
+    )
+    with pytest.raises(exception.ImageUnacceptable, match="0 are free"):
+        use(store, image)
+    assert came == 100
+    assert list(directory.iterdir()) == []
+
+
+def test_data_are_hashed_once(
+    glance: Glance, store: images.ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    new = hashlib.new
+
+    def note(name: str, **options: Any) -> Any:
+        made.append(name)
+        return new(name, **options)
+
+    monkeypatch.setattr(hashlib, "new", note)
+    use(store, glance.add())
+    assert made == ["sha512"]
 
 
 def test_what_a_dead_agent_left_is_removed(

@@ -1,6 +1,5 @@
 """Images: what each of Glance's answers becomes."""
 
-import hashlib
 import io
 
 import pytest
@@ -86,9 +85,28 @@ def test_images_by_property(peer: conftest.Peer) -> None:
     found = glance.find_images(**{"accel:function_id": "3a fb"})
     assert [image["id"] for image in found] == ["a", "b"]
     assert [request.path for request in peer.requests] == [
-        "/v2/images?accel%3Afunction_id=3a+fb",
+        "/v2/images?accel%3Afunction_id=3a+fb&visibility=all",
         "/v2/images?marker=a&limit=1",
     ]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_whom_an_image_is_shared_with(
+    peer: conftest.Peer, status: int
+) -> None:
+    peer.answer(
+        200,
+        {
+            "members": [
+                {"member_id": "p1", "status": "accepted"},
+                {"member_id": "p2", "status": "pending"},
+            ]
+        },
+    )
+    assert glance.accepted_members(IMAGE) == {"p1"}
+    assert peer.requests[0].path == f"/v2/images/{IMAGE}/members"
+    peer.answer(status, {})
+    assert glance.accepted_members(IMAGE) == frozenset()
 
 
 def test_a_download(peer: conftest.Peer) -> None:
@@ -96,10 +114,8 @@ def test_a_download(peer: conftest.Peer) -> None:
     peer.answer(200, data)
     file = io.BytesIO()
     client = glance.get_client()
-    done = client.download(IMAGE, file, chunk_size=4096, hash_name="sha256")
+    client.download(IMAGE, file, chunk_size=4096)
     assert file.getvalue() == data
-    assert done.size == len(data)
-    assert done.digest == hashlib.sha256(data).hexdigest()
     assert peer.requests[0].path == f"/v2/images/{IMAGE}/file"
 
 
