@@ -1,8 +1,8 @@
 """The one form that every error takes.
 
-``{"error_message": "<JSON text>"}``, where the text is an object with
-``faultcode``, ``faultstring`` and ``debuginfo``: that is what existing
-clients read.
+``{"error_message": {"faultcode": "Client", "faultstring": "No device has
+uuid x.", "debuginfo": null}}``. Up to 2.3 the object is JSON text, which is
+what clients of those versions read.
 """
 
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from oslo_log import log as logging
 from oslo_middleware import sizelimit
 from webob import exc as webob_exc
 
+from cyborg.api import versions
 from cyborg.common import exception
 from cyborg.common.i18n import _
 
@@ -35,14 +36,19 @@ class Explained(exception.CyborgException):
         self.code = code
 
 
-def body(status: int, text: str) -> bytes:
-    """Return the body of an error response."""
-    fault = {
+def body(status: int, text: str, environ: dict[str, Any]) -> bytes:
+    """Return the body of an error response.
+
+    :param environ: of the request, which says in which version
+    """
+    fault: Any = {
         "faultcode": "Client" if status < 500 else "Server",
         "faultstring": text,
         "debuginfo": None,
     }
-    return json.dumps({"error_message": json.dumps(fault)}).encode()
+    if versions.of_errors(environ) < versions.STRICT:
+        fault = json.dumps(fault)
+    return json.dumps({"error_message": fault}).encode()
 
 
 def too_large() -> str:
@@ -111,7 +117,7 @@ def respond(
     environ: dict[str, Any], start_response: Any, status: int, text: str
 ) -> list[bytes]:
     """Answer with an error, from outside the application."""
-    content = body(status, text)
+    content = body(status, text, environ)
     phrase = HTTPStatus(status).phrase
     start_response(f"{status} {phrase}", response_headers(len(content)))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]

@@ -84,7 +84,7 @@ class ErrorHook(hooks.PecanHook):
         status, text = errors.describe(error, number)
         response = webob.Response(
             status=status,
-            body=errors.body(status, text),
+            body=errors.body(status, text, state.request.environ),
             content_type="application/json",
             charset=None,
         )

@@ -81,7 +81,7 @@ def document() -> dict[str, Any]:
             "responses": {
                 _name(status): _response(
                     HTTPStatus(status).phrase,
-                    answers.UNAUTHORIZED if status == 401 else answers.ERROR,
+                    _error(status),
                     schemas,
                 )
                 for status in sorted(refused)
@@ -89,6 +89,17 @@ def document() -> dict[str, Any]:
             "schemas": {name: schemas[name] for name in sorted(schemas)},
         },
     }
+
+
+def _error(status: int) -> validation.Schema:
+    """Return the schema of the body of an error."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return answers.UNAUTHORIZED
+    newest = answers.ERRORS[max(answers.ERRORS)]
+    if status == HTTPStatus.NOT_ACCEPTABLE:
+        # A version that cannot be read is taken for the oldest.
+        return {"anyOf": [newest, answers.ERRORS[versions.BASE]]}
+    return newest
 
 
 def _operation(

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from typing import Any
 from typing import NamedTuple
 
 from cyborg.common import exception
@@ -9,6 +10,7 @@ from cyborg.common.i18n import _
 
 SERVICE_TYPE = "accelerator"
 HEADER = "OpenStack-API-Version"
+_ENVIRON_KEY = "HTTP_OPENSTACK_API_VERSION"
 MINIMUM_HEADER = "OpenStack-API-Minimum-Version"
 MAXIMUM_HEADER = "OpenStack-API-Maximum-Version"
 
@@ -94,6 +96,17 @@ def requested(header: str | None) -> Version:
     if not MINIMUM <= version <= MAXIMUM:
         raise UnsupportedVersion(value=value, minimum=MINIMUM, maximum=MAXIMUM)
     return version
+
+
+def of_errors(environ: dict[str, Any]) -> Version:
+    """Return the version whose form the errors of a request have.
+
+    That is the oldest one where none can be read from it.
+    """
+    try:
+        return requested(environ.get(_ENVIRON_KEY))
+    except exception.NotAcceptable:
+        return MINIMUM
 
 
 def _own_value(header: str) -> str | None:

@@ -43,7 +43,7 @@ class ErrorsMiddleware:
         if response.content_type != "application/json":
             explanation = _plain_text(response)
             status = response.status_int
-            response.body = errors.body(status, explanation)
+            response.body = errors.body(status, explanation, environ)
             response.content_type = "application/json"
             response.charset = None
         result: Iterable[bytes] = response(environ, start_response)

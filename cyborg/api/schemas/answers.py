@@ -141,18 +141,25 @@ _FAULT = closed(
         "debuginfo": {"type": "null"},
     }
 )
-ERROR: Schema = {
-    "title": "Error",
-    "description": "error_message is JSON text.",
-    **closed(
-        {
-            "error_message": {
-                "type": "string",
-                "contentMediaType": "application/json",
-                "contentSchema": _FAULT,
+ERRORS: Schemas = {
+    versions.BASE: {
+        "title": "Error-2.0",
+        "description": "error_message is JSON text.",
+        **closed(
+            {
+                "error_message": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": _FAULT,
+                }
             }
-        }
-    ),
+        ),
+    },
+    versions.STRICT: {
+        "title": "Error",
+        "description": "error_message is an object.",
+        **closed({"error_message": _FAULT}),
+    },
 }
 # From the filter that checks tokens, which is Keystone's.
 UNAUTHORIZED: Schema = {

@@ -185,7 +185,7 @@ def test_card_refuses(
 ) -> None:
     with behaving(compute, program={"result": False}):
         answer = admin.patch(f"{deployable}/program", program_body(image), 500)
-        fault = json.loads(answer["error_message"])
+        fault = answer["error_message"]
         assert fault["faultcode"] == "Server"
         told = wait_for_job(admin, deployable, "failed")["last_job"]["detail"]
         assert told
@@ -211,7 +211,7 @@ def test_image_that_is_not_there(
         (deployable, bitstream_body(missing)),
     ):
         answer = admin.patch(path, body, 404)
-        assert missing in answer["error_message"]
+        assert missing in answer["error_message"]["faultstring"]
     assert admin.get(deployable)["last_job"] == held
 
 
@@ -288,7 +288,7 @@ def test_agent_that_is_away(
     compute.agent.kill()
     try:
         answer = admin.get(f"{device}/stats", 503)
-        assert compute.host in answer["error_message"]
+        assert compute.host in answer["error_message"]["faultstring"]
         # Known not to answer by now.
         process.wait_until(
             lambda: (

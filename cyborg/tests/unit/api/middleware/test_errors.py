@@ -10,10 +10,12 @@ from cyborg.api.middleware import errors
 from cyborg.tests.fixtures import api as api_fixture
 
 
-def ask(application: Any) -> webob.Response:
+def ask(application: Any, version: str | None = None) -> webob.Response:
     middleware = errors.ErrorsMiddleware.factory({})(application)
     request = webob.Request.blank("/", accept="text/html")
     request.environ["openstack.request_id"] = "req-1"
+    if version is not None:
+        request.headers["OpenStack-API-Version"] = version
     return request.get_response(middleware)
 
 
@@ -32,6 +34,26 @@ def test_html_is_replaced() -> None:
     assert response.status_int == 502
     assert api_fixture.fault(response) == "Bad Gateway"
     assert response.content_length == len(response.body)
+
+
+@pytest.mark.parametrize(
+    ("version", "form"),
+    [
+        (None, str),
+        ("accelerator 2.3", str),
+        ("accelerator 2.4", dict),
+        ("accelerator latest", dict),
+        ("compute 2.82", str),
+        ("accelerator 3.0", str),
+        ("nonsense of a kind", str),
+    ],
+)
+def test_form_is_that_of_the_version(
+    version: str | None, form: type[str | dict[str, Any]]
+) -> None:
+    response = ask(exc.HTTPBadGateway(), version)
+    assert type(response.json["error_message"]) is form
+    assert api_fixture.fault(response) == "Bad Gateway"
 
 
 def test_plain_text_is_kept() -> None:
