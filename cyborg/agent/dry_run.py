@@ -23,6 +23,7 @@ from cyborg.agent import discovery
 from cyborg.agent import report
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import text
 
 CONF = cfg.CONF
 
@@ -49,8 +50,8 @@ def main(
         sys.stderr.write(f"{error.faultstring}\n")
         return 1
     document = survey(drivers)
-    text = json.dumps(document, indent=2) if as_json else render(document)
-    (out or sys.stdout).write(f"{text}\n")
+    printed = json.dumps(document, indent=2) if as_json else render(document)
+    (out or sys.stdout).write(f"{printed}\n")
     failed = any(driver["error"] for driver in document["drivers"])
     return 1 if failed or document["conflicts"] else 0
 
@@ -219,9 +220,9 @@ def _invalid(deployable: dict[str, Any]) -> Iterator[str]:
         yield f"the name is longer than {_MOST_NAME} characters"
     if len(deployable["resource_classes"]) != 1:
         yield f"has {len(deployable['resource_classes'])} resource classes"
-    for text in [*deployable["resource_classes"], *deployable["traits"]]:
-        if not _LEGAL.fullmatch(text):
-            yield f"{text!r} is not A-Z, 0-9 and _, 255 at most"
+    for symbol in [*deployable["resource_classes"], *deployable["traits"]]:
+        if not _LEGAL.fullmatch(symbol):
+            yield f"{symbol!r} is not A-Z, 0-9 and _, 255 at most"
     seen: set[str] = set()
     for handle in deployable["handles"]:
         info = handle["attach_info"]
@@ -266,7 +267,8 @@ def render(document: dict[str, Any]) -> str:
                 **conflict
             )
         )
-    return "\n".join(lines)
+    # Cards say what they like of themselves.
+    return "\n".join(map(text.visible, lines))
 
 
 def _render_device(device: dict[str, Any]) -> Iterator[str]:

@@ -8,10 +8,10 @@ import uuid
 from oslo_utils import uuidutils
 
 from cyborg.common import exception
+from cyborg.common import text
 from cyborg.common.i18n import _
 
 _AS_STORED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff\uffff-\U0010ffff]")
 
 
 def canonical_uuid(value: Any) -> str | None:
@@ -35,21 +35,12 @@ _NOWHERE = "\uffff"
 _DEEPEST = 32
 
 
-def is_storable(value: str) -> bool:
-    """Tell whether every engine holds these characters.
-
-    PostgreSQL has no NUL, MySQL's utf8 nothing beyond the Basic Multilingual
-    Plane, and nobody halves of surrogate pairs.
-    """
-    return _NOT_STORABLE.search(value) is None
-
-
 def to_find(value: str) -> str:
     """Return a text to look for: the same, if it can be found at all.
 
     Otherwise one that every engine can look for, in vain.
     """
-    return _NOT_STORABLE.sub(_NOWHERE, value)
+    return text.storable(value, _NOWHERE)
 
 
 def check(value: Any, name: str) -> None:
@@ -58,13 +49,13 @@ def check(value: Any, name: str) -> None:
     :raises Invalid: naming the member
     """
     if isinstance(value, str):
-        if not is_storable(value):
+        if not text.is_storable(value):
             raise exception.Invalid(
                 _("%s holds a character that cannot be stored.") % name
             )
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not is_storable(key):
+            if not text.is_storable(key):
                 check(key, _("A member of %s") % name)
             check(item, f"{name}.{key}")
     elif isinstance(value, list):

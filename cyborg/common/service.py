@@ -30,6 +30,7 @@ from cyborg import conf
 from cyborg.common import exception
 from cyborg.common import notifier
 from cyborg.common import rpc
+from cyborg.common import text
 from cyborg.objects import base
 from cyborg.objects import register_all
 
@@ -37,6 +38,16 @@ CONF = conf.CONF
 LOG = logging.getLogger(__name__)
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class LogRecord(std_logging.LogRecord):
+    """A message of ours is one line, whoever its parts come from."""
+
+    def getMessage(self) -> str:
+        message = super().getMessage()
+        if self.name.partition(".")[0] != "cyborg":
+            return message
+        return text.visible(message)
 
 
 class Version:
@@ -96,6 +107,7 @@ def prepare(
         sys.exit(f"Configuration: {error}")
     try:
         logging.setup(CONF, "cyborg")
+        std_logging.setLogRecordFactory(LogRecord)
     except OSError as error:
         sys.exit(f"Configuration: log_dir or log_file: {error}")
     register_all()

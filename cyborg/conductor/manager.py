@@ -22,6 +22,7 @@ from cyborg.conductor import legacy
 from cyborg.conductor import quota
 from cyborg.conductor import rpcapi
 from cyborg.conductor.inventory import attributes as attribute_cases
+from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import devices
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
@@ -108,6 +109,8 @@ class ConductorManager(legacy.Methods):
     def agent_register(
         self, context: RequestContext, names: list[str], rpc_host: str
     ) -> dict[str, Any]:
+        checking.check_names(names)
+        checking.check_host(rpc_host)
         return {"hostname": registration.find_host(context, names)}
 
     @_endpoint
@@ -118,6 +121,7 @@ class ConductorManager(legacy.Methods):
         rpc_host: str,
         digest: str | None,
     ) -> dict[str, Any]:
+        checking.check_host(hostname, rpc_host, digest)
         known = digest is not None and host_db.heartbeat(
             context, hostname, rpc_host, digest
         )
@@ -135,7 +139,9 @@ class ConductorManager(legacy.Methods):
     ) -> None:
         version = "1.0" if digest is None else rpcapi.VERSION
         if digest is None:
-            digest = reports.canonical_digest(driver_device_list)
+            digest = reports.canonical_digest(
+                checking.checked_devices(driver_device_list)
+            )
         if reports.report_data(
             context,
             hostname,

@@ -7,13 +7,17 @@ import json
 import sys
 from typing import Any
 
+from cyborg.common import text as texts
+
 
 def line(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    """Write one line, whatever those who sent its parts put into them."""
+    sys.stdout.write(f"{texts.visible(text)}\n")
 
 
 def as_json(value: Any) -> None:
-    line(json.dumps(value, indent=2, sort_keys=True, default=_plain))
+    text = json.dumps(value, indent=2, sort_keys=True, default=_plain)
+    sys.stdout.write(f"{text}\n")
 
 
 def _plain(value: Any) -> Any:
@@ -32,7 +36,9 @@ def table(
         as_json([{name: row[name] for name in columns} for row in rows])
         return
     cells = [list(columns)]
-    cells += [[_text(row[name]) for name in columns] for row in rows]
+    cells += [
+        [texts.visible(_text(row[name])) for name in columns] for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row_cells in cells:
         padded = [

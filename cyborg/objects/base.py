@@ -1,5 +1,6 @@
 """Base, registry and serializer of the versioned objects."""
 
+import dataclasses
 from typing import Any
 from typing import ClassVar
 from typing import Self
@@ -54,7 +55,50 @@ class CyborgObject(base.VersionedObject):
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """What arrives in place of a device that cannot be read.
+
+    :ivar cpid_info: the device's identity, if even that can be read
+    """
+
+    cpid_info: str | None
+    reason: str
+
+
 class CyborgObjectSerializer(base.VersionedObjectSerializer):
     """Turns objects into what RPC sends, and back."""
 
     OBJ_BASE_CLASS = CyborgObject
+
+    def deserialize_entity(self, context: Any, entity: Any) -> Any:
+        """Return what a peer sent.
+
+        A device that is none arrives as :class:`Unreadable`, so that it does
+        not cost the host the rest of its report. One of a version that is
+        not known here costs it: the report is to come again.
+        """
+        try:
+            return super().deserialize_entity(context, entity)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if not _is_named(entity, "DriverDevice"):
+                raise
+            reason = str(error) or type(error).__name__
+            return Unreadable(_cpid_info(entity), reason)
+
+
+def _is_named(entity: Any, name: str) -> bool:
+    return (
+        isinstance(entity, dict)
+        and entity.get(f"{CyborgObject.OBJ_SERIAL_NAMESPACE}.name") == name
+    )
+
+
+def _cpid_info(device: dict[str, Any]) -> str | None:
+    """Return the identity of a device as it was sent, if it has one."""
+    data = f"{CyborgObject.OBJ_SERIAL_NAMESPACE}.data"
+    try:
+        info = device[data]["controlpath_id"][data]["cpid_info"]
+    except (KeyError, TypeError):
+        return None
+    return info if isinstance(info, str) else None

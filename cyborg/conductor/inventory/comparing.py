@@ -13,6 +13,7 @@ from typing import Any
 from cyborg.common import constants
 from cyborg.conductor.inventory import checking
 from cyborg.db import inventory as inventory_db
+from cyborg.objects import base
 from cyborg.objects import report
 
 _ADDRESS = ("domain", "bus", "device", "function")
@@ -106,10 +107,13 @@ def place_of(attach_info: str) -> str:
 
 def compare(
     stored: inventory_db.Stored,
-    devices: Sequence[report.DriverDevice],
+    devices: Sequence[report.DriverDevice | base.Unreadable],
     drivers: Sequence[dict[str, Any]] | None,
 ) -> Changes:
     """Return what has to change for the rows to say what was reported.
+
+    A device of which not even the place can be read may be any: then nothing
+    goes missing.
 
     :param drivers: what each driver said of itself; None = the report is of
         an agent that does not tell, and is complete
@@ -122,7 +126,14 @@ def compare(
         for cpid in driver.get("cpids", [])
     }
     seen: set[str] = set()
+    all_known = True
     for device in devices:
+        if isinstance(device, base.Unreadable):
+            why = f"cannot be read: {device.reason}"
+            changes.problems[device.cpid_info or "?"] = why
+            all_known = all_known and device.cpid_info is not None
+            seen.add(device.cpid_info or "?")
+            continue
         cpid = device.controlpath_id.cpid_info
         if cpid in seen:
             changes.problems[cpid] = "reported twice; the first one counts"
@@ -143,7 +154,7 @@ def compare(
         row for cpid, row in index.device_by_cpid.items() if cpid not in seen
     ]
     for row in absent + index.strays:
-        if _is_absent(row, drivers):
+        if all_known and _is_absent(row, drivers):
             _mark_missing(changes, index, row)
     _move_handles(changes, index)
     return changes

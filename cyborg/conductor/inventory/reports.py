@@ -1,12 +1,14 @@
 """The use case of a host's report: check, compare, store, tell."""
 
 from collections.abc import Sequence
+import dataclasses
 import hashlib
 import json
 from typing import Any
 
 from oslo_log import log as logging
 
+from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import comparing
 from cyborg.conductor.inventory import storing
 from cyborg.conductor.telling import notifications
@@ -16,18 +18,26 @@ from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import inventory as inventory_db
+from cyborg.objects import base
 from cyborg.objects import report
 
 LOG = logging.getLogger(__name__)
 
 
-def canonical_digest(devices: Sequence[report.DriverDevice]) -> str:
+def canonical_digest(
+    devices: Sequence[report.DriverDevice | base.Unreadable],
+) -> str:
     """Return the digest of a report that came without one.
 
     Agents of RPC 1.0 send none; equal reports have to be told apart from
     changed ones all the same.
     """
-    payload = [device.obj_to_primitive() for device in devices]
+    payload = [
+        dataclasses.asdict(device)
+        if isinstance(device, base.Unreadable)
+        else device.obj_to_primitive()
+        for device in devices
+    ]
     text = json.dumps(payload, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -36,7 +46,7 @@ def canonical_digest(devices: Sequence[report.DriverDevice]) -> str:
 def report_data(
     context: RequestContext,
     hostname: str,
-    devices: Sequence[report.DriverDevice],
+    devices: Sequence[report.DriverDevice | base.Unreadable],
     rpc_host: str | None,
     rpc_version: str,
     digest: str,
@@ -45,7 +55,13 @@ def report_data(
     """Store a report of a host; returns whether Placement has to be told.
 
     Reports of one host follow each other under the lock of its row.
+
+    :raises Invalid: the host's names, or what it says of its drivers, cannot
+        be stored; what is wrong with one device costs only that one
     """
+    checking.check_host(hostname, rpc_host, digest)
+    devices = checking.checked_devices(devices)
+    drivers = checking.checked_drivers(drivers)
     host = host_db.lock_or_create(context, hostname)
     if host.report_digest == digest:
         host_db.seen(context, hostname, rpc_host, rpc_version)
@@ -85,11 +101,12 @@ def _with_problems(
             if cpid in driver.get("cpids", [])
         ]
         text = "; ".join(error for error in errors if error)
+        said = checking.shown(text, len(drivers))
         shown.append(
             {
                 "name": driver["name"],
-                "state": "ok" if driver["complete"] and not text else "failed",
-                "error": text or None,
+                "state": "ok" if driver["complete"] and not said else "failed",
+                "error": said or None,
                 "capabilities": driver.get("capabilities", []),
             }
         )

@@ -92,7 +92,7 @@ def provider_uuid(name: str) -> str:
 
 
 def _counted_in(
-    deployable: Any, known: str | None, hostname: str, taken: set[str]
+    deployable: Any, known: str | None, host: Any, taken: set[str]
 ) -> tuple[str, tuple[str, ...]]:
     """Say which provider a deployable is counted in: its uuid and names.
 
@@ -109,12 +109,24 @@ def _counted_in(
         _shortened(name)
         for name in (
             deployable.name,
-            f"{hostname}_{deployable.name}",
-            f"{hostname}_{deployable.name}_{deployable.uuid}",
+            f"{host.hostname}_{deployable.name}",
+            f"{host.hostname}_{deployable.name}_{deployable.uuid}",
         )
     )
     free = tuple(name for name in names if provider_uuid(name) not in taken)
+    if len(free) > 1 and free[0] == names[0] and _may_be_a_node(host, names):
+        free = free[1:]
     return provider_uuid(free[0]), free
+
+
+def _may_be_a_node(host: Any, names: tuple[str, ...]) -> bool:
+    """Tell whether a deployable's name could be that of a compute node.
+
+    A host could take a node's name away from it with one. Drivers put the
+    host in front, and no node has an address with colons for its name.
+    """
+    own = (f"{host.hostname}_", f"{host.hostname.partition('.')[0]}_")
+    return ":" not in names[0] and not names[0].startswith(own)
 
 
 def _shortened(name: str) -> str:
@@ -156,7 +168,7 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
     for row in rows.deployables:
         # Whatever a row says, the compute node's own provider is not ours.
         known = None if row.rp_uuid == rows.host.root_rp_uuid else row.rp_uuid
-        uuid_, names = _counted_in(row, known, rows.host.hostname, taken)
+        uuid_, names = _counted_in(row, known, rows.host, taken)
         taken.add(uuid_)
         device = devices[row.device_id]
         # One that nobody answers for any more takes no new instances.

@@ -14,6 +14,7 @@ from cyborg.conductor import manager
 from cyborg.conductor.inventory import reports as inventory_cases
 from cyborg.db import host as host_db
 from cyborg.db import models
+from cyborg.objects import base
 from cyborg.objects import report
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures.inventory import HOST
@@ -272,6 +273,120 @@ def test_what_no_column_holds_does_not_block_the_others(
     assert len(store.rows(models.Device)) == 1
     (host,) = store.rows(models.Host)
     assert problem in host.drivers
+
+
+def _handle(**values: Any) -> Callable[[report.DriverDevice], None]:
+    """Return what gives a card's first handle a place."""
+    place = {"domain": "0000", "bus": "0e", "device": "00", "function": "1"}
+    return _set(
+        "deployable_list.attach_handle_list.attach_info",
+        json.dumps(place | values),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (_set("model", "\N{GRINNING FACE}"), "model has a character that not"),
+        (_set("vendor", "a\0"), "vendor has a character that not"),
+        (_set("std_board_info", "\ud800"), "std_board_info has a character"),
+        (_set("model", "a\x1b[2J"), "model has a character that cannot be p"),
+        (_set("deployable_list.name", "cn1\n"), "cannot be printed"),
+        (_set("deployable_list.driver_name", "\u202e"), "cannot be printed"),
+        (_set("controlpath_id.cpid_info", "0000:0e:00.0"), "is not JSON"),
+        (_set("controlpath_id.cpid_info", "[]"), "not a JSON object"),
+        (_set("controlpath_id.cpid_info", "{}"), "is not a PCI address"),
+        (
+            _set("deployable_list.attach_handle_list.attach_info", "x"),
+            "attach_info of cn1_Bad is not JSON",
+        ),
+        (_handle(more={}), "not a JSON object of texts"),
+        (_handle(bus="../.."), "is not a PCI address"),
+        (_handle(physical_network="a\nb"), "cannot be printed"),
+        (_handle(physical_network="\N{GRINNING FACE}"), "not every database"),
+    ],
+)
+def test_what_a_host_sends_is_checked_like_what_a_tenant_sends(
+    store: inventory.Store,
+    change: Callable[[report.DriverDevice], None],
+    problem: str,
+) -> None:
+    bad, good = inventory.device("Bad", bus="0e"), inventory.device()
+    change(bad)
+    _report(store, [bad, good], inventory.driver_entry(bad, good))
+    (device,) = store.rows(models.Device)
+    assert device.model == "miss model info"
+    (host,) = store.rows(models.Host)
+    assert problem in json.loads(host.drivers)[0]["error"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("has_place", [True, False])
+def test_what_is_no_device_costs_itself_only(
+    store: inventory.Store, has_place: bool
+) -> None:
+    known = inventory.device("Known", bus="0f")
+    _report(store, [known])
+    sent = [
+        device.obj_to_primitive()
+        for device in (inventory.device(), inventory.device("Bad", bus="0e"))
+    ]
+    sent[1]["cyborg_object.data"]["type"] = "ABACUS"
+    if not has_place:
+        sent[1]["cyborg_object.data"]["controlpath_id"] = None
+    devices = base.CyborgObjectSerializer().deserialize_entity(
+        store.context, sent
+    )
+    _report(store, devices, inventory.driver_entry(inventory.device()))
+    rows = {row.id: row for row in store.rows(models.Device)}
+    assert len(rows) == 2
+    # What cannot be told from a card that is known may be that card.
+    missing = rows[min(rows)].missing_since is not None
+    assert missing == has_place
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hostname": "cn1\n"},
+        {"hostname": ""},
+        {"hostname": ["cn1"]},
+        {"rpc_host": "\N{GRINNING FACE}"},
+        {"digest": "d" * 65},
+        {"driver_device_list": {}},
+        {"drivers": {}},
+        {"drivers": [None]},
+        {"drivers": [{"name": "\x1b"}]},
+        {"drivers": [{"name": "d", "cpids": [1]}]},
+        {"drivers": [{"name": f"d{number}"} for number in range(51)]},
+    ],
+)
+def test_what_a_host_says_of_itself_is_refused_in_one_line(
+    store: inventory.Store, wrong: dict[str, Any]
+) -> None:
+    said = {
+        "hostname": HOST,
+        "driver_device_list": [],
+        "rpc_host": HOST,
+        "digest": "d",
+        "drivers": [],
+    }
+    with pytest.raises(exception.Invalid):
+        store.conductor.report_data(store.context, **said | wrong)
+    assert store.rows(models.Host) == []
+
+
+def test_errors_of_many_drivers_fit_into_the_row(
+    store: inventory.Store,
+) -> None:
+    drivers = [
+        {"name": f"d{number}", "complete": False, "error": "é\0" * 9000}
+        for number in range(50)
+    ]
+    _report(store, [], drivers)
+    (host,) = store.rows(models.Host)
+    assert len(json.loads(host.drivers)) == 50
 
 
 def test_attributes_of_users_outlive_reports(store: inventory.Store) -> None:

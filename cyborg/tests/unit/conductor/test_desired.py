@@ -68,6 +68,19 @@ def _desired(
     return list(desired.desired(rows).values())
 
 
+def test_a_host_cannot_take_the_name_of_a_compute_node() -> None:
+    (provider,) = _desired(_deployable(name="cn2.example.org"))
+    assert provider.names == (
+        "cn1.example.org_cn2.example.org",
+        "cn1.example.org_cn2.example.org_uuid-1",
+    )
+    (provider,) = _desired(_deployable(name="cn1_pmem_GOLD"))
+    assert provider.names[0] == "cn1_pmem_GOLD"
+    # One that is there stays what it is.
+    (provider,) = _desired(_deployable(name="cn2", rp_uuid="there"))
+    assert (provider.uuid, provider.names) == ("there", ("cn2",))
+
+
 def test_identity_of_a_new_deployable() -> None:
     (provider,) = _desired(_deployable(name="cn1_0000:3b:00.0"))
     # As every release has made them.
@@ -106,12 +119,12 @@ def test_a_long_name_is_shortened_and_stays_unique() -> None:
 
 def test_deployables_of_one_name_get_providers_of_their_own() -> None:
     one, two, three = _desired(
-        *(_deployable(number, name="same") for number in (1, 2, 3))
+        *(_deployable(number, name="cn1_same") for number in (1, 2, 3))
     )
     assert len({one.uuid, two.uuid, three.uuid}) == 3
-    assert one.name == "same"
-    assert two.name == "cn1.example.org_same"
-    assert three.name == "cn1.example.org_same_uuid-3"
+    assert one.name == "cn1_same"
+    assert two.name == "cn1.example.org_cn1_same"
+    assert three.name == "cn1.example.org_cn1_same_uuid-3"
 
 
 @pytest.mark.parametrize(
@@ -370,13 +383,13 @@ def test_what_an_interrupted_attempt_made_is_adopted() -> None:
 
 def test_a_provider_of_another_deployable_is_not_adopted() -> None:
     first, second = _desired(
-        _deployable(1, name="card"),
-        _deployable(2, name="cn1.example.org_card"),
+        _deployable(1, name="cn1_card"),
+        _deployable(2, name="cn1.example.org_cn1_card"),
     )
     tree = {second.uuid: _node(second.name)}
     settled = desired.settle({first.uuid: first, second.uuid: second}, tree)
-    assert settled[first.uuid].name == "card"
-    assert settled[second.uuid].names == ("cn1.example.org_card",)
+    assert settled[first.uuid].name == "cn1_card"
+    assert settled[second.uuid].names == ("cn1.example.org_cn1_card",)
 
 
 def test_an_earlier_releases_provider_keeps_its_name() -> None:
