@@ -26,6 +26,49 @@ class DeviceStatus(enum.StrEnum):
     MAINTAINING = "maintaining"
 
 
+class ConditionEffect(enum.StrEnum):
+    """What a condition does to a card; ``device_conditions.effect``."""
+
+    NONE = "none"
+    NO_SCHEDULE = "no-schedule"
+
+
+class ConditionSource(enum.StrEnum):
+    """Who says so; ``device_conditions.source``."""
+
+    DRIVER = "driver"
+    GATE = "gate"
+    OPERATOR = "operator"
+    TENANT = "tenant"
+    AGENT = "agent"
+
+
+# The operator's condition that ``devices.status`` shows to older clients.
+CONDITION_MAINTAINING = "maintaining"
+# What the owner of a request says of its device.
+CONDITION_FAULT = "fault"
+
+
+class DeviceEventKind(enum.StrEnum):
+    """What happened to a card; ``device_events.kind``."""
+
+    FOUND = "found"
+    LOST = "lost"
+    BACK = "back"
+    REMOVED = "removed"
+    OFFERED = "offered"
+    WITHHELD = "withheld"
+    BOUND = "bound"
+    RELEASED = "released"
+    CLEANED = "cleaned"
+    FAILED = "failed"
+    FAULT = "fault"
+    CONDITION_SET = "condition_set"
+    CONDITION_CLEARED = "condition_cleared"
+    FIRMWARE = "firmware"
+    BITSTREAM = "bitstream"
+
+
 class AttachHandleType(enum.StrEnum):
     """How a guest is given a handle."""
 

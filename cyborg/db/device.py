@@ -1,5 +1,6 @@
 """Devices: the cards that agents reported."""
 
+from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,18 @@ def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
     return context.connection.execute(
         sa.select(DEVICES).where(DEVICES.c.uuid == uuid)
     ).one_or_none()
+
+
+@engine.reader
+def of_identities(
+    context: RequestContext, identity_ids: Collection[int]
+) -> Sequence[sa.Row[Any]]:
+    """Return the devices that are certain cards."""
+    return context.connection.execute(
+        sa.select(DEVICES)
+        .where(DEVICES.c.identity_id.in_(identity_ids))
+        .order_by(DEVICES.c.id)
+    ).all()
 
 
 @engine.writer

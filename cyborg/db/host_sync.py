@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cyborg.context import RequestContext
+from cyborg.db import device_condition as condition_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import models
@@ -225,6 +226,8 @@ class Rows:
     devices: Sequence[Any]
     deployables: Sequence[Any]
     attributes: Sequence[Any]
+    # Those that hold, with ``device_id``.
+    conditions: Sequence[Any] = ()
 
 
 @engine.reader
@@ -247,6 +250,7 @@ def load(context: RequestContext, hostname: str) -> Rows:
             ATTRIBUTES,
             ATTRIBUTES.c.deployable_id.in_(host_db.deployable_ids(hostname)),
         ),
+        conditions=condition_db.of_host(context, hostname),
     )
 
 

@@ -112,6 +112,7 @@ class Device(Base):
         sa.UniqueConstraint("uuid", name="uniq_devices0uuid"),
         sa.Index("devices_hostname_idx", "hostname"),
         sa.Index("devices_type_idx", "type"),
+        sa.Index("devices_identity_id_idx", "identity_id"),
         TABLE_ARGS,
     )
 
@@ -133,6 +134,86 @@ class Device(Base):
     # Entry point that reported it; NULL = not known (an older agent).
     driver: orm.Mapped[str | None] = orm.mapped_column(sa.String(100))
     missing_since: orm.Mapped[datetime.datetime | None]
+    # Which card it is; NULL until it is reported (an earlier release made
+    # the row).
+    identity_id: orm.Mapped[int | None]
+
+
+class DeviceIdentity(Base):
+    """A card that was seen in a place, whether it is still there or not.
+
+    It outlives the row in ``devices``, so that a card that comes back finds
+    its conditions and its history. What is not known is NULL.
+    """
+
+    __tablename__ = "device_identities"
+    __table_args__ = (
+        sa.Index("device_identities_hostname_idx", "hostname"),
+        sa.Index("device_identities_device_uuid_idx", "device_uuid"),
+        TABLE_ARGS,
+    )
+
+    hostname: orm.Mapped[str]
+    # ``cpid_info`` of its control path.
+    place: orm.Mapped[str]
+    vendor: orm.Mapped[str]
+    product: orm.Mapped[str | None]
+    serial: orm.Mapped[str | None]
+    # The device that it is, or was last.
+    device_uuid: orm.Mapped[str | None] = orm.mapped_column(Uuid)
+
+
+class DeviceCondition(Base):
+    """What holds of a card until it is cleared; several at once may."""
+
+    __tablename__ = "device_conditions"
+    __table_args__ = (
+        sa.UniqueConstraint(
+            "identity_id",
+            "key",
+            "source",
+            name="uniq_device_conditions0identity0key0source",
+        ),
+        sa.Index("device_conditions_until_idx", "until"),
+        TABLE_ARGS,
+    )
+
+    identity_id: orm.Mapped[int] = orm.mapped_column(
+        _foreign_key("device_identities.id", "fk_device_conditions_identity")
+    )
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    effect: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    source: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    reason: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+    since: orm.Mapped[datetime.datetime]
+    # When it ends by itself; NULL = it does not.
+    until: orm.Mapped[datetime.datetime | None]
+
+
+class DeviceEvent(Base):
+    """What happened to a card: rows are added, and go when they are old.
+
+    ``identity_id`` is no foreign key: a bind must not wait for whoever
+    changes the identity.
+    """
+
+    __tablename__ = "device_events"
+    __table_args__ = (
+        sa.UniqueConstraint("uuid", name="uniq_device_events0uuid"),
+        sa.Index("device_events_identity_id_idx", "identity_id", "id"),
+        sa.Index("device_events_at_idx", "at"),
+        TABLE_ARGS,
+    )
+
+    uuid: orm.Mapped[str] = orm.mapped_column(Uuid)
+    identity_id: orm.Mapped[int | None]
+    device_uuid: orm.Mapped[str] = orm.mapped_column(Uuid)
+    kind: orm.Mapped[str] = orm.mapped_column(sa.String(32))
+    who: orm.Mapped[str]
+    why: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+    # A JSON object.
+    detail: orm.Mapped[str] = orm.mapped_column(sa.Text)
+    at: orm.Mapped[datetime.datetime]
 
 
 class Deployable(Base):

@@ -97,6 +97,7 @@ _WINGS = (
     "cyborg.conductor.inventory",
     "cyborg.conductor.work",
     "cyborg.conductor.placement",
+    "cyborg.conductor.life",
     "cyborg.conductor.telling",
 )
 

@@ -163,6 +163,11 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
     attributes: dict[int, list[Any]] = {}
     for row in rows.attributes:
         attributes.setdefault(row.deployable_id, []).append(row)
+    unfit = {
+        row.device_id
+        for row in rows.conditions
+        if row.effect == constants.ConditionEffect.NO_SCHEDULE
+    }
     taken = {row.rp_uuid for row in rows.deployables if row.rp_uuid}
     providers: dict[str, Provider] = {}
     for row in rows.deployables:
@@ -174,7 +179,9 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
         # One that nobody answers for any more takes no new instances.
         fenced = (
             rows.host.forced_down
+            # An earlier release that is still running stores nothing else.
             or device.status == constants.DeviceStatus.MAINTAINING
+            or device.id in unfit
             or device.missing_since is not None
             or row.missing_since is not None
         )
