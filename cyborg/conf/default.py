@@ -6,16 +6,20 @@ import socket
 from oslo_config import cfg
 
 OPTS = [
-    cfg.HostAddressOpt(
+    cfg.StrOpt(
         "host",
         default=socket.gethostname(),
+        # Machines are called what their operators like.
+        regex=r"\S",
+        max_length=255,
         sample_default="<hostname>",
         help="""
 Name of this node on the message bus.
 
 An agent also puts it in front of the names of its deployables, so it has to
 be unique in the cloud and stay the same. It need not equal the hypervisor
-hostname; see ``[agent] resource_provider_name`` for that.
+hostname; see ``[agent] resource_provider_name`` for that. Any text will do,
+names with an underscore among them.
 """,
     ),
     cfg.IntOpt(

@@ -11,8 +11,10 @@ import sys
 import time
 from typing import Any
 
+from oslo_config import cfg
 import pytest
 
+from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import process
 
 # A daemon that does nothing, and says when it listens to signals.
@@ -296,3 +298,36 @@ metrics_thread_stop_timeout = 1
     for metric in wanted:
         assert measured[metric]["process"] == "cyborg-daemon"
         assert measured[metric]["method"] == "agent_register"
+
+
+# One that says what it is called, on a machine of a name that is no host's.
+NAMED = """
+import socket
+socket.gethostname = lambda: "compute_01"
+from cyborg.common import service
+from cyborg.conf import CONF
+service.prepare([])
+print(CONF.host)
+"""
+
+
+def test_any_name_of_a_machine() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NAMED],
+        env=process.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("compute_01\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("host", ["gpu_7.rack-2", "-", "größe"])
+def test_any_name_that_is_given(host: str) -> None:
+    assert driver_fixture.conf(DEFAULT={"host": host}).host == host
+
+
+@pytest.mark.parametrize("host", ["", "x" * 256])
+def test_host_has_to_have_a_name(host: str) -> None:
+    with pytest.raises(cfg.ConfigFileValueError, match="option host"):
+        _ = driver_fixture.conf(DEFAULT={"host": host}).host
