@@ -1,11 +1,14 @@
 """Loads the WSGI application with the filters of its paste file."""
 
 import configparser
+import contextlib
+import io
 import pathlib
 import sys
 from typing import Any
 
 from oslo_config import cfg
+from oslo_log import log
 from paste import deploy
 
 from cyborg.api.middleware import auth_token
@@ -65,12 +68,39 @@ def load() -> Any:
         ) from error
 
 
+def _arguments() -> list[str]:
+    """Return the options that the server was given for its application.
+
+    uwsgi hands over what its ``--pyargv`` says. Others leave their own
+    command line, which is as good as never one of ``--config-file`` and its
+    like alone.
+    """
+    arguments = sys.argv[1:]
+    probe = cfg.ConfigOpts()
+    log.register_options(probe)
+    refusal = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stderr(refusal),
+            contextlib.redirect_stdout(refusal),
+        ):
+            probe(arguments, project="cyborg")
+    except SystemExit:
+        return []
+    except cfg.Error:
+        # They are options; what they say will be complained about.
+        pass
+    return arguments
+
+
 def init_application() -> Any:
-    """Return the application for a WSGI server, which has its own options.
+    """Return the application for a WSGI server.
 
     Ends the process with one line if the configuration is not valid.
     """
-    service.prepare([])
+    # A server that keeps its process where this failed tries it again.
+    CONF.clear()
+    service.prepare(_arguments(), program="cyborg-api")
     try:
         return load()
     except exception.ConfigInvalid as error:

@@ -54,7 +54,7 @@ class Daemon:
 def main() -> int:
     """Run until signalled."""
     CONF.register_cli_opts(CLI_OPTS)
-    service.prepare()
+    service.prepare(program="cyborg-agent")
     # Used unless [cyborg_sys_admin] helper_command says otherwise.
     priv_context.init(root_helper=["sudo"])
     if CONF.dry_run:

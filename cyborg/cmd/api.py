@@ -152,7 +152,7 @@ def _check() -> None:
 
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
-    service.prepare()
+    service.prepare(program="cyborg-api")
     problem = service.attempt(_check)
     if problem is not None:
         LOG.error("%s", problem)

@@ -37,7 +37,7 @@ def _serve() -> int:
 
 def main() -> int:
     """Run a conductor until it is told to stop."""
-    service.prepare()
+    service.prepare(program="cyborg-conductor")
     count = CONF.conductor.workers
     if count == 1:
         return _serve()

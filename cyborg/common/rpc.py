@@ -12,12 +12,16 @@ from typing import Any
 from kombu import exceptions as kombu_exceptions
 from oslo_config import cfg
 import oslo_messaging as messaging
+from oslo_messaging import opts as messaging_opts
 
 from cyborg import context as cyborg_context
 from cyborg.common import exception
 
 CONF = cfg.CONF
 EXCHANGE = "cyborg"
+# What the queue manager puts in names of queues. Its default is the program
+# that was started, which may be any WSGI server.
+_PROCESS_NAME = ("oslo_messaging_rabbit", "processname")
 
 # Times that each host of the bus is tried before a message is given up.
 _TRIES = 2
@@ -71,9 +75,20 @@ def _takes_context(function: types.FunctionType) -> bool:
     return parameters[1:2] == ["context"]
 
 
-def set_defaults() -> None:
-    """Set the control exchange before the configuration is read."""
+def set_defaults(program: str) -> None:
+    """Set what the bus is told of this process, before options are read.
+
+    :param program: makes names of queues that processes of other programs on
+        this host must not have
+    """
     messaging.set_transport_defaults(EXCHANGE)
+    # The driver registers its options when it is loaded, this one again.
+    for group, options in messaging_opts.list_opts():
+        for option in options:
+            if (group, option.dest) == _PROCESS_NAME:
+                CONF.register_opt(option, group=group)
+    group, name = _PROCESS_NAME
+    CONF.set_default(name, program, group=group)
 
 
 def get_transport() -> Any:

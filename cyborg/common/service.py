@@ -74,12 +74,17 @@ class Manager(Protocol):
 
 
 def prepare(
-    argv: list[str] | None = None, config_files: list[str] | None = None
+    argv: list[str] | None = None,
+    config_files: list[str] | None = None,
+    program: str | None = None,
 ) -> None:
     """Read the configuration and set up logging; first step of a daemon.
 
     Ends the process with one line if the configuration is not valid.
+
+    :param program: what this process is, where that is not what was started
     """
+    program = program or _program()
     logging.register_options(CONF)
     logging.set_defaults(
         default_log_levels=[
@@ -90,10 +95,10 @@ def prepare(
     )
     # graceful_shutdown_timeout and what a daemon logs of its options.
     service_opts.register_service_opts(CONF)
-    rpc.set_defaults()
+    rpc.set_defaults(program)
     # Which of the processes on a host measured it.
     CONF.set_default(
-        "metrics_process_name", _program(), group="oslo_messaging_metrics"
+        "metrics_process_name", program, group="oslo_messaging_metrics"
     )
     try:
         CONF(
