@@ -12,6 +12,7 @@ from oslo_log import log
 from paste import deploy
 
 from cyborg.api.middleware import auth_token
+from cyborg.api.middleware import bypass
 from cyborg.common import exception
 from cyborg.common import policy
 from cyborg.common import service
@@ -52,7 +53,9 @@ def load() -> Any:
     policy.check()
     path = find_paste_file()
     try:
-        return deploy.loadapp(f"config:{path}", name="main")
+        return bypass.behind_proxy(
+            deploy.loadapp(f"config:{path}", name="main")
+        )
     except (
         # A section, a module or a function that is not there; a file that
         # cannot be read or understood.

@@ -72,6 +72,33 @@ def proxy_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
     )
 
 
+def behind_proxy(application: Application) -> Application:
+    """Return the application with the filter around whatever it has itself.
+
+    A paste file that lacks it would have links begin with ``http``; of one
+    that has it, the second look finds the same, but for the prefix, which is
+    not to be put in front twice.
+    """
+    filtered = proxy_factory({})(_without_prefix(application))
+
+    def choose(
+        environ: dict[str, Any], start_response: Any
+    ) -> Iterable[bytes]:
+        wanted = CONF.oslo_middleware.enable_proxy_headers_parsing
+        chosen = filtered if wanted else application
+        return chosen(environ, start_response)
+
+    return choose
+
+
+def _without_prefix(application: Application) -> Application:
+    def take(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ.pop("HTTP_X_FORWARDED_PREFIX", None)
+        return application(environ, start_response)
+
+    return take
+
+
 def size_factory(global_conf: dict[str, Any], **local_conf: Any) -> Filter:
     """Return the filter for requests whose body may be too large.
 

@@ -32,6 +32,7 @@ service.prepare(sys.argv[1:])
 app = wsgi_app.load()
 get = lambda path: webob.Request.blank(path).get_response(app)
 CONF = conf.CONF
+CONF.set_override("enable_proxy_headers_parsing", True, "oslo_middleware")
 print(json.dumps({
     "options": {
         name: getattr(CONF[name.split(".")[0]], name.split(".")[1])
@@ -41,6 +42,10 @@ print(json.dumps({
     "versions": get("/").status_int,
     "v2": get("/v2").status_int,
     "devices": get("/v2/devices").status_int,
+    "link": webob.Request.blank(
+        "/",
+        headers={"X-Forwarded-Proto": "https", "X-Forwarded-Host": "cloud"},
+    ).get_response(app).json["default_version"]["links"][0]["href"],
     "request_id": "x-openstack-request-id" in get("/").headers,
 }))
 """
@@ -127,6 +132,7 @@ def test_kolla_ansible(tmp_path: pathlib.Path) -> None:
         "versions": 200,
         "v2": 200,
         "devices": 401,
+        "link": "https://cloud/accelerator/v2",
         "request_id": True,
     }
 
@@ -162,5 +168,6 @@ def test_openstack_helm(tmp_path: pathlib.Path) -> None:
         "versions": 200,
         "v2": 200,
         "devices": 401,
+        "link": "https://cloud/accelerator/v2",
         "request_id": True,
     }

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 import io
 from typing import Any
 
+from oslo_middleware import http_proxy_to_wsgi
 import pytest
 import webob
 
@@ -106,3 +107,50 @@ def test_bodies_may_not_be_too_large(
         assert request.get_response(filtered).status_int == status
     finally:
         CONF.clear_override("max_request_body_size", "oslo_middleware")
+
+
+def mounted(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    response = webob.Response(text=webob.Request(environ).path_url)
+    return response(environ, start_response)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda application: application,
+        bypass.proxy_factory({}),
+        http_proxy_to_wsgi.HTTPProxyToWSGI,
+    ],
+    ids=["no filter", "ours", "the library's"],
+)
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({}, "http://localhost/"),
+        (
+            {
+                "X_Forwarded_Proto": "https",
+                "X_Forwarded_Host": "cloud",
+                "X_Forwarded_Prefix": "/accelerator",
+            },
+            "https://cloud/accelerator/",
+        ),
+        (
+            {
+                "Forwarded": "host=cloud;proto=https",
+                "X_Forwarded_Prefix": "/accelerator",
+            },
+            "https://cloud/accelerator/",
+        ),
+    ],
+)
+def test_what_a_proxy_says_counts_once_whatever_the_pipeline(
+    own: Any, headers: dict[str, str], url: str
+) -> None:
+    filtered = bypass.behind_proxy(own(mounted))
+    assert ask(filtered, **headers).text == "http://localhost/"
+    CONF.set_override("enable_proxy_headers_parsing", True, "oslo_middleware")
+    try:
+        assert ask(filtered, **headers).text == url
+    finally:
+        CONF.clear_override("enable_proxy_headers_parsing", "oslo_middleware")
