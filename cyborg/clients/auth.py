@@ -1,7 +1,8 @@
 """One authenticated HTTP connection pool per service and process.
 
 Each service has a group of keystoneauth options. A group without
-``auth_type`` uses the credentials of ``[keystone_authtoken]``.
+``auth_type`` uses the credentials of ``[keystone_authtoken]``, and one without
+``region_name`` its region.
 """
 
 import dataclasses
@@ -68,9 +69,8 @@ def _load(group: str) -> ks_adapter.Adapter:
         CONF, group, auth=auth, **_session_options(group, credentials)
     )
     conf = CONF[group]
-    region_name = conf.region_name
-    if region_name is None and credentials != group:
-        region_name = CONF[AUTHTOKEN].region_name
+    # Without one, whatever region the catalog has first would be written to.
+    region_name = conf.region_name or CONF[AUTHTOKEN].region_name
     return ks_adapter.Adapter(
         session,
         auth=auth,

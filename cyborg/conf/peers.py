@@ -1,7 +1,8 @@
 """Services Cyborg calls: groups [placement], [nova] and [glance].
 
 Each takes keystoneauth's session, credential and adapter options. A group
-without ``auth_type`` uses the credentials of ``[keystone_authtoken]``.
+without ``auth_type`` uses the credentials of ``[keystone_authtoken]``, and one
+without ``region_name`` its region.
 """
 
 from keystoneauth1 import loading

@@ -60,6 +60,21 @@ def test_credentials_of_keystone_authtoken(
     assert peer.requests[0].path == "/resource_providers?name=cn+1%2F%C3%A4"
 
 
+@pytest.mark.parametrize(
+    ("option", "region"), [("", "north"), ("region_name = south", "south")]
+)
+def test_region_that_is_known(
+    tmp_path: pathlib.Path, option: str, region: str
+) -> None:
+    _configure(
+        tmp_path,
+        "[keystone_authtoken]\nregion_name = north\n"
+        "[placement]\nauth_type = admin_token\n"
+        f"endpoint = http://placement\ntoken = own\n{option}\n",
+    )
+    assert auth.adapter("placement").region_name == region
+
+
 @pytest.mark.parametrize("own", [False, True])
 def test_files_of_ssl_are_glances_unless_the_api_has_them(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], own: bool
