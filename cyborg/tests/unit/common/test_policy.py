@@ -14,6 +14,7 @@ from cyborg.common import exception
 from cyborg.common import policy
 from cyborg.conf import CONF
 from cyborg.policies import arq as policies
+from cyborg.tests.fixtures import process
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +113,17 @@ def test_file_that_cannot_be_read_is_named(
     policy.reset()
     with pytest.raises(exception.ConfigInvalid, match=str(file)):
         policy.check()
+
+
+def test_file_of_the_package_changes_nothing(
+    member: context.RequestContext,
+) -> None:
+    path = process.REPOSITORY / "etc/cyborg/policy.yaml"
+    policy.get_enforcer()
+    CONF.set_override("policy_file", str(path), "oslo_policy")
+    policy.reset()
+    policy.check()
+    assert not policy.get_enforcer().file_rules
+    member.can(policies.GET_ALL)
+    with pytest.raises(exception.PolicyNotAuthorized):
+        member.can(policies.ALL_PROJECTS)
