@@ -34,6 +34,7 @@ from benchmarks import common  # noqa: E402
 from benchmarks import floor  # noqa: E402
 from benchmarks import records  # noqa: E402
 from cyborg import context as cyborg_context  # noqa: E402
+from cyborg.agent import rpcapi as agent_rpcapi  # noqa: E402
 from cyborg.common import rpc  # noqa: E402
 from cyborg.common import service  # noqa: E402
 from cyborg.conductor import rpcapi  # noqa: E402
@@ -104,6 +105,12 @@ class Agent:
         self._conductor = conductor
         self.host = host
         self.digest = ""
+        self._speaker = {
+            "machine_id": host,
+            "boot_id": records.new_uuid(),
+            "rpc_version": agent_rpcapi.VERSION,
+        }
+        self._in_use = ""
 
     def report(self, found: list[report.DriverDevice]) -> None:
         """Send a full report that differs from the last one."""
@@ -123,6 +130,7 @@ class Agent:
                     "cpids": [each.controlpath_id.cpid_info for each in found],
                 }
             ],
+            agent=self._speaker,
         )
 
     def heartbeat(self) -> None:
@@ -132,8 +140,12 @@ class Agent:
             self.host,
             self.host,
             self.digest,
+            self._speaker,
+            self._in_use,
         )
         assert not answer["need_full_report"]
+        if answer["in_use"] is not None:
+            self._in_use = answer["in_use"]["digest"]
 
 
 @contextlib.contextmanager

@@ -35,12 +35,6 @@ JOBS_KEPT = 200
 SEQUENCES_KEPT = 24 * 3600
 
 
-def boot_id(root: pathlib.Path = pathlib.Path("/")) -> str:
-    """Return the text that differs after every boot of the kernel."""
-    path = root / "proc/sys/kernel/random/boot_id"
-    return path.read_text(encoding="ascii").strip()
-
-
 class IntentLog:
     """The file, and the questions it answers.
 

@@ -19,7 +19,9 @@ from cyborg import context as cyborg_context
 from cyborg.agent import discovery
 from cyborg.agent import hotplug
 from cyborg.agent import images
+from cyborg.agent import in_use
 from cyborg.agent import intents
+from cyborg.agent import machine
 from cyborg.agent import report
 from cyborg.agent import reporter
 from cyborg.agent import rpcapi
@@ -110,11 +112,15 @@ class AgentManager:
         image_store.prepare()
         self._drivers = drivers
         self._discovery = discovery.Discovery(drivers, cache)
-        self._reporter = reporter.Reporter(self._conductor, self._host, cache)
+        here = machine.read()
+        self._in_use = in_use.InUse(directory / "in_use.json")
+        self._reporter = reporter.Reporter(
+            self._conductor, self._host, cache, here, self._in_use
+        )
         self._images = image_store
         self._work = work.HostWork(
             self._discovery,
-            intents.IntentLog(directory / "intents.json", intents.boot_id()),
+            intents.IntentLog(directory / "intents.json", here.boot_id),
             image_store,
         )
 
@@ -348,6 +354,7 @@ class AgentManager:
         sequence: int | None = None,
     ) -> None:
         with _told():
+            self._in_use.strike(uuid)
             self._work.cleanup_mdev(address, asked_type, uuid, sequence)
 
     @declares

@@ -7,6 +7,8 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cyborg import context as cyborg_context
+from cyborg.agent import in_use
+from cyborg.agent import machine
 from cyborg.agent import report
 from cyborg.clients import placement
 from cyborg.common import exception
@@ -25,14 +27,24 @@ class Reporter:
 
     No failure of the conductor leaves these methods: it is logged, and the
     next period tries again.
+
+    :param here: the machine
+    :param known: what the conductor says is in use goes here
     """
 
     def __init__(
-        self, conductor: rpcapi.ConductorAPI, host: str, cache: report.Cache
+        self,
+        conductor: rpcapi.ConductorAPI,
+        host: str,
+        cache: report.Cache,
+        here: machine.Machine,
+        known: in_use.InUse,
     ) -> None:
         self._conductor = conductor
         self._host = host
         self._cache = cache
+        self._speaker = here.speaker()
+        self._in_use = known
         self._lock = threading.Lock()
         self._report: report.Report | None = None
         self._sent_at = 0.0
@@ -68,7 +80,15 @@ class Reporter:
         """Set the host's name, or return why there is none."""
         context = cyborg_context.get_admin_context()
         try:
-            answer = self._conductor.agent_register(context, names, self._host)
+            asked_at = time.monotonic()
+            answer = self._conductor.agent_register(
+                context,
+                names,
+                self._host,
+                agent=self._speaker,
+                # Which of the names it is, only the answer will say.
+                in_use="",
+            )
         except exception.PeerTooOld:
             return self._look_up_alone(names)
         except exception.ConductorUnavailable as error:
@@ -76,7 +96,10 @@ class Reporter:
         except Exception as error:
             LOG.exception("The conductor failed to look up %s", names)
             return str(error)
-        return self._found(names, answer.get("hostname"))
+        hostname = answer.get("hostname")
+        if hostname is not None:
+            self._in_use.take(hostname, answer.get("in_use"), asked_at)
+        return self._found(names, hostname)
 
     def _look_up_alone(self, names: list[str]) -> str:
         """Do what a conductor of an earlier release cannot."""
@@ -161,9 +184,16 @@ class Reporter:
         if current is None or self._cache.was_reported(
             hostname, current.digest
         ):
+            asked_at = time.monotonic()
             answer = self._conductor.report_heartbeat(
-                context, hostname, self._host, digest
+                context,
+                hostname,
+                self._host,
+                digest,
+                agent=self._speaker,
+                in_use=self._in_use.digest(hostname),
             )
+            self._in_use.take(hostname, answer.get("in_use"), asked_at)
             # Without drivers there is nothing to report: an empty report
             # would say that every device of the host is gone.
             if current is None or not answer.get("need_full_report"):
@@ -175,6 +205,7 @@ class Reporter:
             rpc_host=self._host,
             digest=current.digest,
             drivers=current.drivers,
+            agent=self._speaker,
         )
         faults.point("agent-reported")
         self._cache.set_reported(hostname, current.digest)

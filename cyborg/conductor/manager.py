@@ -26,6 +26,7 @@ from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import devices
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
+from cyborg.conductor.inventory import told
 from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import profiles as profile_cases
 from cyborg.conductor.work import programming
@@ -107,11 +108,21 @@ class ConductorManager(legacy.Methods):
 
     @_endpoint
     def agent_register(
-        self, context: RequestContext, names: list[str], rpc_host: str
+        self,
+        context: RequestContext,
+        names: list[str],
+        rpc_host: str,
+        agent: dict[str, Any] | None = None,
+        in_use: str | None = None,
     ) -> dict[str, Any]:
         checking.check_names(names)
         checking.check_host(rpc_host)
-        return {"hostname": registration.find_host(context, names)}
+        checking.check_agent(agent)
+        hostname = registration.find_host(context, names)
+        answer: dict[str, Any] = {"hostname": hostname}
+        if hostname is not None and in_use is not None:
+            answer["in_use"] = told.in_use(context, hostname, in_use)
+        return answer
 
     @_endpoint
     def report_heartbeat(
@@ -120,12 +131,18 @@ class ConductorManager(legacy.Methods):
         hostname: str,
         rpc_host: str,
         digest: str | None,
+        agent: dict[str, Any] | None = None,
+        in_use: str | None = None,
     ) -> dict[str, Any]:
         checking.check_host(hostname, rpc_host, digest)
+        checking.check_agent(agent)
         known = digest is not None and host_db.heartbeat(
-            context, hostname, rpc_host, digest
+            context, hostname, rpc_host, digest, agent
         )
-        return {"need_full_report": not known}
+        answer: dict[str, Any] = {"need_full_report": not known}
+        if in_use is not None:
+            answer["in_use"] = told.in_use(context, hostname, in_use)
+        return answer
 
     @_endpoint
     def report_data(
@@ -136,8 +153,13 @@ class ConductorManager(legacy.Methods):
         rpc_host: str | None = None,
         digest: str | None = None,
         drivers: list[dict[str, Any]] | None = None,
+        agent: dict[str, Any] | None = None,
     ) -> None:
-        version = "1.0" if digest is None else rpcapi.VERSION
+        checking.check_agent(agent)
+        # Those of RPC 1.1 say no version, but send a digest.
+        version = "1.0" if digest is None else "1.1"
+        if agent is not None:
+            version = agent["rpc_version"]
         if digest is None:
             digest = reports.canonical_digest(
                 checking.checked_devices(driver_device_list)
@@ -150,6 +172,7 @@ class ConductorManager(legacy.Methods):
             version,
             digest,
             drivers,
+            agent,
         ):
             faults.point("report-stored")
             self._wake(Work.PROVIDERS)

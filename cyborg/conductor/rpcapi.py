@@ -27,7 +27,12 @@ LOG = logging.getLogger(__name__)
 # 1.0: report_data, device_profile_create/delete, arq_create,
 #      arq_delete_by_uuid, arq_delete_by_instance_uuid, arq_apply_patch
 # 1.1: everything else; report_data takes rpc_host, digest and drivers
-VERSION = "1.1"
+# 1.2: agent_register, report_heartbeat and report_data take agent, the
+#      first two in_use, and answer with it
+VERSION = "1.2"
+# What a call is sent as that has not changed since: conductors and those that
+# call them are not upgraded at one moment.
+_BASE = "1.1"
 
 Call = Callable[..., Any]
 
@@ -76,18 +81,47 @@ class ConductorAPI:
     def __init__(self, call: Call) -> None:
         self._call = call
 
+    def _call_since(
+        self,
+        version: str,
+        new: dict[str, Any],
+        context: RequestContext,
+        method: str,
+        **kwargs: Any,
+    ) -> Any:
+        """Call with the arguments that came with a version, or without."""
+        try:
+            return self._call(
+                context, method, version=version, **kwargs, **new
+            )
+        except exception.PeerTooOld:
+            return self._call(context, method, **kwargs)
+
     # -- agents
 
     def agent_register(
-        self, context: RequestContext, names: list[str], rpc_host: str
+        self,
+        context: RequestContext,
+        names: list[str],
+        rpc_host: str,
+        agent: dict[str, Any],
+        in_use: str,
     ) -> dict[str, Any]:
         """Find the provider name of a host.
 
         :param names: candidates, in order
-        :returns: ``{"hostname": name or None}``
+        :param agent: who speaks: ``{"machine_id", "boot_id",
+            "rpc_version"}``
+        :param in_use: as for :meth:`report_heartbeat`
+        :returns: ``{"hostname": name or None, "in_use": ...}``
         """
-        return self._call(
-            context, "agent_register", names=names, rpc_host=rpc_host
+        return self._call_since(
+            "1.2",
+            {"agent": agent, "in_use": in_use},
+            context,
+            "agent_register",
+            names=names,
+            rpc_host=rpc_host,
         )
 
     def report_heartbeat(
@@ -96,12 +130,18 @@ class ConductorAPI:
         hostname: str,
         rpc_host: str,
         digest: str | None,
+        agent: dict[str, Any],
+        in_use: str,
     ) -> dict[str, Any]:
         """Say that a host is alive and its hardware unchanged.
 
-        :returns: ``{"need_full_report": bool}``
+        :param in_use: digest of what the agent was told is in use, or ""
+        :returns: ``{"need_full_report": bool, "in_use": None or {"digest",
+            "handles"}}``: None if the agent knows it
         """
-        return self._call(
+        return self._call_since(
+            "1.2",
+            {"agent": agent, "in_use": in_use},
             context,
             "report_heartbeat",
             hostname=hostname,
@@ -117,6 +157,7 @@ class ConductorAPI:
         rpc_host: str,
         digest: str,
         drivers: list[dict[str, Any]],
+        agent: dict[str, Any],
     ) -> None:
         """Report everything a host has.
 
@@ -125,7 +166,9 @@ class ConductorAPI:
             it has, what went wrong, names of its optional interfaces, and
             the ``cpid_info`` texts of its devices
         """
-        return self._call(
+        return self._call_since(
+            "1.2",
+            {"agent": agent},
             context,
             "report_data",
             hostname=hostname,
@@ -420,7 +463,7 @@ def remote(version_cap: str | None = None) -> ConductorAPI:
         ``[upgrade_levels] conductor`` goes before
     """
     client = rpc.get_client(
-        messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=VERSION),
+        messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=_BASE),
         base.CyborgObjectSerializer(),
         rpc.pinned("conductor") or version_cap,
     )
@@ -433,7 +476,7 @@ def notifier() -> Callable[[list[str]], None]:
     It is a courtesy: conductors look by themselves every few seconds.
     """
     client = rpc.get_client(
-        messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=VERSION),
+        messaging.Target(topic=constants.CONDUCTOR_TOPIC, version=_BASE),
         base.CyborgObjectSerializer(),
         rpc.pinned("conductor"),
     )

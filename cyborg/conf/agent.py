@@ -49,6 +49,16 @@ means only after a discovery.
 """,
     ),
     cfg.StrOpt(
+        "machine_id_file",
+        help="""
+File with the host's ``machine-id`` (see ``machine-id(5)``), for an agent that
+may not read ``/sys/class/dmi/id/product_uuid``. Two machines under one host
+name are told apart by it. Unset, ``/etc/machine-id`` is read, but not in a
+container: there it is the image's, and says nothing about the host. Name the
+place where the host's own file is mounted, such as ``/host/etc/machine-id``.
+""",
+    ),
+    cfg.StrOpt(
         "filesystem_root",
         default="/",
         advanced=True,

@@ -13,6 +13,8 @@ from cyborg.db import models
 
 HANDLES = models.AttachHandle.__table__
 DEPLOYABLES = models.Deployable.__table__
+DEVICES = models.Device.__table__
+ARQS = models.ARQ.__table__
 JOBS = models.Job.__table__
 
 _MDEV = constants.AttachHandleType.MDEV.value
@@ -62,6 +64,38 @@ _BY_IDS = sa.update(HANDLES).where(HANDLES.c.id.in_(sa.bindparam("ids")))
 _TAKE = _BY_IDS.where(HANDLES.c.in_use == sa.false()).values(in_use=True)
 _RELEASE = _BY_IDS.values(in_use=False)
 _RELEASE_WITHOUT_HOST_WORK = _RELEASE.where(~_NEEDS_HOST_WORK)
+
+
+_IN_USE: sa.Select[Any] = (
+    sa.select(
+        HANDLES.c.uuid,
+        HANDLES.c.attach_type,
+        HANDLES.c.attach_info,
+        DEVICES.c.uuid.label("device"),
+        ARQS.c.uuid.label("arq"),
+        ARQS.c.state,
+        ARQS.c.instance_uuid.label("instance"),
+    )
+    .select_from(DEVICES)
+    .join(DEPLOYABLES, DEPLOYABLES.c.device_id == DEVICES.c.id)
+    .join(HANDLES, HANDLES.c.deployable_id == DEPLOYABLES.c.id)
+    .outerjoin(ARQS, ARQS.c.attach_handle_id == HANDLES.c.id)
+    .where(
+        DEVICES.c.hostname == sa.bindparam("hostname"),
+        HANDLES.c.in_use == sa.true(),
+    )
+    .order_by(HANDLES.c.id)
+)
+
+
+@engine.reader
+def in_use(context: RequestContext, hostname: str) -> Sequence[sa.Row[Any]]:
+    """Return what is in use on a host, and by whom.
+
+    Rows: uuid, attach_type, attach_info, device, arq, state, instance. One
+    without a request is in use until the host is cleaned up.
+    """
+    return context.connection.execute(_IN_USE, {"hostname": hostname}).all()
 
 
 @engine.writer

@@ -120,12 +120,25 @@ def set_forced_down(
 
 @engine.use_case
 def heartbeat(
-    context: RequestContext, hostname: str, rpc_host: str, digest: str
+    context: RequestContext,
+    hostname: str,
+    rpc_host: str,
+    digest: str,
+    agent: dict[str, Any] | None = None,
 ) -> bool:
-    """Note that a host is alive; False if its report is not the last one."""
+    """Note that a host is alive; False if its report is not the last one.
+
+    Nor is it if the machine has been booted since.
+
+    :param agent: ``{"machine_id", "boot_id"}`` and more; None = one that does
+        not tell
+    """
+    statement = _HEARTBEAT
+    if agent is not None:
+        statement = statement.where(HOSTS.c.boot_id == agent["boot_id"])
     return (
         context.connection.execute(
-            _HEARTBEAT,
+            statement,
             {
                 "name": hostname,
                 "digest": digest,
@@ -135,6 +148,24 @@ def heartbeat(
         ).rowcount
         == 1
     )
+
+
+@engine.writer
+def set_machine(
+    context: RequestContext, row: Any, agent: dict[str, Any] | None
+) -> None:
+    """Note on which machine the agent of a host runs; its row is locked.
+
+    :param agent: ``{"machine_id", "boot_id"}`` and more; None = one that does
+        not tell
+    """
+    if agent is None:
+        return
+    values = {name: agent[name] for name in ("machine_id", "boot_id")}
+    if (row.machine_id, row.boot_id) != tuple(values.values()):
+        context.connection.execute(
+            sa.update(HOSTS).where(HOSTS.c.id == row.id).values(values)
+        )
 
 
 @engine.writer

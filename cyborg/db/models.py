@@ -67,6 +67,10 @@ class Host(Base):
     root_rp_uuid: orm.Mapped[str | None] = orm.mapped_column(Uuid)
     report_digest: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
     drivers: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+    # The machine its agent runs on, and the boot it runs since; NULL = the
+    # agent did not tell, or could not know.
+    machine_id: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    boot_id: orm.Mapped[str | None] = orm.mapped_column(Uuid)
     forced_down: orm.Mapped[bool] = orm.mapped_column(
         default=False, server_default=sa.false()
     )
@@ -133,6 +137,8 @@ class Device(Base):
     status_reason: orm.Mapped[str | None]
     # Entry point that reported it; NULL = not known (an older agent).
     driver: orm.Mapped[str | None] = orm.mapped_column(sa.String(100))
+    # What is at its place now, JSON, while it is held and is not this.
+    seen: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     missing_since: orm.Mapped[datetime.datetime | None]
     # Which card it is; NULL until it is reported (an earlier release made
     # the row).

@@ -31,6 +31,8 @@ _VARCHAR = 255
 _DRIVER_NAME_LENGTH = 100
 _DIGEST_LENGTH = 64
 _TEXT_LENGTH = 65535
+# What an agent says of itself; only its machine may have no name.
+_AGENT = {"machine_id": 64, "boot_id": 36, "rpc_version": 16}
 _RESOURCE_CLASS = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}\Z")
 _TRAIT = re.compile(r"[A-Z0-9_]{1,255}\Z")
 # Digits of each part of a PCI address; some drivers leave zeros out.
@@ -215,6 +217,22 @@ def check_names(names: Any) -> None:
         raise exception.Invalid(_("names is not a list of host names."))
     for name in names:
         _check("names", name, _VARCHAR)
+
+
+def check_agent(agent: Any) -> None:
+    """Pass if an agent that tells who it is does so as one.
+
+    :param agent: None = it does not tell
+    :raises Invalid: it does not, naming the part
+    """
+    if agent is None:
+        return
+    if not isinstance(agent, dict):
+        raise exception.Invalid(_("agent does not say who speaks."))
+    for name, longest in _AGENT.items():
+        value = agent.get(name)
+        if value is not None or name != "machine_id":
+            _check(name, value, longest)
 
 
 def _check(name: str, value: Any, longest: int) -> None:

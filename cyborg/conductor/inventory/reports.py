@@ -51,11 +51,14 @@ def report_data(
     rpc_version: str,
     digest: str,
     drivers: Sequence[dict[str, Any]] | None,
+    agent: dict[str, Any] | None = None,
 ) -> bool:
     """Store a report of a host; returns whether Placement has to be told.
 
     Reports of one host follow each other under the lock of its row.
 
+    :param agent: ``{"machine_id", "boot_id"}`` and more; None = an agent that
+        does not tell
     :raises Invalid: the host's names, or what it says of its drivers, cannot
         be stored; what is wrong with one device costs only that one
     """
@@ -63,6 +66,7 @@ def report_data(
     devices = checking.checked_devices(devices)
     drivers = checking.checked_drivers(drivers)
     host = host_db.lock_or_create(context, hostname)
+    host_db.set_machine(context, host, agent)
     if host.report_digest == digest:
         host_db.seen(context, hostname, rpc_host, rpc_version)
         return False

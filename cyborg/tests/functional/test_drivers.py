@@ -175,6 +175,7 @@ def _report(host: str, devices: list[report.DriverDevice]) -> None:
         host,
         uuid.uuid4().hex,
         [entry],
+        {"machine_id": None, "boot_id": "1", "rpc_version": "1.1"},
     )
     assert sync.sync_host(get_admin_context(), host) == {}
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from cyborg.common import exception
 from cyborg.conductor import manager
+from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports as inventory_cases
 from cyborg.db import host as host_db
 from cyborg.db import models
@@ -682,4 +683,98 @@ def test_a_heartbeat_is_one_statement(store: inventory.Store) -> None:
     assert answer == {"need_full_report": True}
     assert conductor.report_heartbeat(store.context, "new", "new", "x") == {
         "need_full_report": True
+    }
+
+
+AGENT = {"machine_id": "dmi:1", "boot_id": "b1", "rpc_version": "1.1"}
+
+
+def test_a_heartbeat_answers_what_is_in_use(store: inventory.Store) -> None:
+    conductor = manager.ConductorManager()
+    device = inventory.device(handles=4)
+    conductor.report_data(
+        store.context,
+        HOST,
+        [device],
+        HOST,
+        "known",
+        inventory.driver_entry(device),
+        agent=AGENT,
+    )
+    (rp_uuid,) = store.report(device)
+    host_db.store_report(
+        store.context,
+        HOST,
+        rpc_host=HOST,
+        rpc_version="1.1",
+        digest="known",
+        drivers=None,
+    )
+
+    def beat(known: str, agent: dict = AGENT) -> dict:
+        with inventory.counted() as statements:
+            answer = conductor.report_heartbeat(
+                store.context, HOST, HOST, "known", agent=agent, in_use=known
+            )
+        assert len(statements) == 2
+        return answer
+
+    nothing = beat("")["in_use"]
+    assert nothing["handles"] == []
+    assert beat(nothing["digest"]) == {
+        "need_full_report": False,
+        "in_use": None,
+    }
+    arqs = store.arqs(2)
+    instance = store.bind(arqs, rp_uuid)
+    answer = beat(nothing["digest"])["in_use"]
+    (card,) = store.rows(models.Device)
+    used = [row for row in store.rows(models.AttachHandle) if row.in_use]
+    assert answer["handles"] == [
+        {
+            "uuid": handle.uuid,
+            "attach_type": "TEST_PCI",
+            "attach_info": json.loads(handle.attach_info),
+            "device": card.uuid,
+            "arq": arq,
+            "state": "Bound",
+            "instance": instance,
+        }
+        for handle, arq in zip(used, arqs, strict=True)
+    ]
+    assert beat(answer["digest"])["in_use"] is None
+    store.delete(arqs)
+    assert beat(answer["digest"])["in_use"] == nothing
+    # A machine that was booted says once what it has now.
+    later = AGENT | {"boot_id": "b2"}
+    assert beat(nothing["digest"], later)["need_full_report"]
+    conductor.report_data(
+        store.context,
+        HOST,
+        [device],
+        HOST,
+        "known",
+        inventory.driver_entry(device),
+        agent=later,
+    )
+    assert not beat(nothing["digest"], later)["need_full_report"]
+
+
+def test_a_registration_answers_what_is_in_use(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        registration, "find_host", lambda context, names: names[0]
+    )
+    conductor = manager.ConductorManager()
+    (rp_uuid,) = store.report(inventory.device(handles=1))
+    store.bind(store.arqs(), rp_uuid)
+    answer = conductor.agent_register(
+        store.context, [HOST], HOST, agent=AGENT, in_use=""
+    )
+    assert answer["hostname"] == HOST
+    assert len(answer["in_use"]["handles"]) == 1
+    # One that does not tell is not told either.
+    assert conductor.agent_register(store.context, [HOST], HOST) == {
+        "hostname": HOST
     }

@@ -35,6 +35,7 @@ from cyborg.objects import base
 from cyborg.objects import report
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.unit.agent import conftest
 
 CONF = cfg.CONF
 IMAGE = "11111111-1111-4111-8111-111111111111"
@@ -134,18 +135,13 @@ def _report_of(*devices: report.DriverDevice) -> agent_report.Report:
     )
 
 
-@pytest.fixture
-def cache(tmp_path: pathlib.Path) -> agent_report.Cache:
-    return agent_report.Cache(tmp_path / "last.json")
-
-
 # -- an agent of ours and a conductor of an earlier release
 
 
 @pytest.mark.parametrize("level", ["auto", "1.0"])
 def test_an_old_conductor_gets_whole_reports_and_no_heartbeats(
     serve: Callable[..., None],
-    cache: agent_report.Cache,
+    tmp_path: pathlib.Path,
     config: config_fixture.Config,
     monkeypatch: pytest.MonkeyPatch,
     level: str,
@@ -161,7 +157,7 @@ def test_an_old_conductor_gets_whole_reports_and_no_heartbeats(
     )
     conductor = OldConductor()
     serve(constants.CONDUCTOR_TOPIC, "c1", conductor)
-    agent = reporter.Reporter(rpcapi.remote(), "cn1", cache)
+    agent = conftest.reporter_of(rpcapi.remote(), tmp_path)
     assert agent.register(threading.Event()) == "cn1"
 
     pmem = inventory.device("pmem", handles=1, bus="0d")
@@ -179,14 +175,74 @@ def test_an_old_conductor_gets_whole_reports_and_no_heartbeats(
     assert len(device.deployable_list[0].attach_handle_list) == 2
 
 
+class ConductorOf11:
+    """What a conductor offers that knows nothing of machines yet."""
+
+    target = messaging.Target(version="1.1")
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def agent_register(
+        self, context: Any, names: list[str], rpc_host: str
+    ) -> dict[str, Any]:
+        self.calls.append("agent_register")
+        return {"hostname": names[0]}
+
+    def report_heartbeat(
+        self, context: Any, hostname: str, rpc_host: str, digest: str | None
+    ) -> dict[str, Any]:
+        self.calls.append("report_heartbeat")
+        return {"need_full_report": False}
+
+    def report_data(
+        self,
+        context: Any,
+        hostname: str,
+        driver_device_list: list[Any],
+        rpc_host: str,
+        digest: str,
+        drivers: list[dict[str, Any]],
+    ) -> None:
+        self.calls.append("report_data")
+
+    def arqs_unbind(self, context: Any, uuids: Any, scope: Any) -> None:
+        self.calls.append("arqs_unbind")
+
+
+@pytest.mark.parametrize("level", ["auto", "1.1"])
+def test_a_conductor_of_1_1_is_told_what_it_knows(
+    serve: Callable[..., None],
+    tmp_path: pathlib.Path,
+    config: config_fixture.Config,
+    level: str,
+) -> None:
+    config.config(group="upgrade_levels", conductor=level)
+    conductor = ConductorOf11()
+    serve(constants.CONDUCTOR_TOPIC, "c1", conductor)
+    agent = conftest.reporter_of(rpcapi.remote(), tmp_path)
+    assert agent.register(threading.Event()) is not None
+    found = _report_of(inventory.device(handles=1))
+    agent.publish(found)
+    agent.publish(found)
+    # Nor does an API that is newer have to wait for it.
+    rpcapi.remote().arqs_unbind(cyborg_context.get_admin_context(), [], None)
+    assert conductor.calls == [
+        "agent_register",
+        "report_data",
+        "report_heartbeat",
+        "arqs_unbind",
+    ]
+
+
 def test_an_old_conductor_that_was_upgraded_is_noticed(
     serve: Callable[..., None],
-    cache: agent_report.Cache,
+    tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     conductor = UpgradedConductor()
     serve(constants.CONDUCTOR_TOPIC, "c1", conductor)
-    agent = reporter.Reporter(rpcapi.remote(), "cn1", cache)
+    agent = conftest.reporter_of(rpcapi.remote(), tmp_path)
     agent.hostname = "cn1"
     found = _report_of(inventory.device(handles=1))
     agent.publish(found)

@@ -14,6 +14,10 @@ import pytest
 from cyborg import conf as cyborg_conf
 from cyborg.accelerator import driver as driver_api
 from cyborg.agent import discovery
+from cyborg.agent import in_use
+from cyborg.agent import machine
+from cyborg.agent import report
+from cyborg.agent import reporter
 from cyborg.common import exception
 from cyborg.conductor import rpcapi
 from cyborg.objects import report as objects
@@ -100,6 +104,9 @@ class Conductor:
         self.reports: list[dict[str, Any]] = []
         self.heartbeats: list[str | None] = []
         self.registrations: list[list[str]] = []
+        # Who spoke, and what it knew to be in use; what it is answered.
+        self.speakers: list[dict[str, Any] | None] = []
+        self.in_use: dict[str, Any] | None = None
         self.error: Exception | None = None
         self.told = threading.Condition()
 
@@ -110,17 +117,40 @@ class Conductor:
             notes.append(note)
             self.told.notify_all()
 
+    def _what_is_new(self, known: str | None) -> dict[str, Any] | None:
+        new = self.in_use is not None and self.in_use["digest"] != known
+        return self.in_use if new else None
+
     def agent_register(
-        self, context: Any, names: list[str], rpc_host: str
+        self,
+        context: Any,
+        names: list[str],
+        rpc_host: str,
+        agent: dict[str, Any] | None = None,
+        in_use: str | None = None,
     ) -> dict[str, Any]:
+        self.speakers.append(agent)
         self._note(self.registrations, names)
-        return {"hostname": self.hostname}
+        return {
+            "hostname": self.hostname,
+            "in_use": self._what_is_new(in_use),
+        }
 
     def report_heartbeat(
-        self, context: Any, hostname: str, rpc_host: str, digest: str | None
+        self,
+        context: Any,
+        hostname: str,
+        rpc_host: str,
+        digest: str | None,
+        agent: dict[str, Any] | None = None,
+        in_use: str | None = None,
     ) -> dict[str, Any]:
+        self.speakers.append(agent)
         self._note(self.heartbeats, digest)
-        return {"need_full_report": self.digests.get(hostname) != digest}
+        return {
+            "need_full_report": self.digests.get(hostname) != digest,
+            "in_use": self._what_is_new(in_use),
+        }
 
     def report_data(
         self,
@@ -130,7 +160,9 @@ class Conductor:
         rpc_host: str,
         digest: str,
         drivers: list[dict[str, Any]],
+        agent: dict[str, Any] | None = None,
     ) -> None:
+        self.speakers.append(agent)
         self._note(
             self.reports,
             {
@@ -149,6 +181,22 @@ class Conductor:
 
     def api(self) -> rpcapi.ConductorAPI:
         return rpcapi.local(self)
+
+
+MACHINE = machine.Machine("dmi:4c4c4544", "boot-1")
+
+
+def reporter_of(
+    api: rpcapi.ConductorAPI, directory: pathlib.Path
+) -> reporter.Reporter:
+    """The reporter of an agent called cn1, with what it left on the disk."""
+    return reporter.Reporter(
+        api,
+        "cn1",
+        report.Cache(directory / "cache.json"),
+        MACHINE,
+        in_use.InUse(directory / "in_use.json"),
+    )
 
 
 @pytest.fixture

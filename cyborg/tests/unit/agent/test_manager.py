@@ -21,8 +21,6 @@ from cyborg import context as cyborg_context
 from cyborg.accelerator.drivers import fake as fake_driver
 from cyborg.agent import hotplug
 from cyborg.agent import manager as agent_manager
-from cyborg.agent import report
-from cyborg.agent import reporter
 from cyborg.agent import rpcapi
 from cyborg.common import constants
 from cyborg.common import exception
@@ -105,9 +103,7 @@ def test_pauses_of_registration(
                 self.set()
             return self.is_set()
 
-    told = reporter.Reporter(
-        conductor.api(), "cn1", report.Cache(tmp_path / "cache.json")
-    )
+    told = conftest.reporter_of(conductor.api(), tmp_path)
     assert told.register(Ended()) is None
     assert pauses == [1, 2, 4, 60, 60]
 

@@ -83,8 +83,7 @@ def test_plain_and_back_is_the_same() -> None:
 def told(
     conductor: conftest.Conductor, tmp_path: pathlib.Path
 ) -> reporter.Reporter:
-    cache = report.Cache(tmp_path / "cache.json")
-    result = reporter.Reporter(conductor.api(), "cn1", cache)
+    result = conftest.reporter_of(conductor.api(), tmp_path)
     result.hostname = "cn1.example.org"
     return result
 
@@ -109,8 +108,7 @@ def test_restarted_agent_sends_a_heartbeat_first(
     tmp_path: pathlib.Path,
 ) -> None:
     told.publish(a_report(conftest.device()))
-    cache = report.Cache(tmp_path / "cache.json")
-    restarted = reporter.Reporter(conductor.api(), "cn1", cache)
+    restarted = conftest.reporter_of(conductor.api(), tmp_path)
     restarted.hostname = "cn1.example.org"
     restarted.publish(a_report(conftest.device()))
     assert (len(conductor.reports), len(conductor.heartbeats)) == (1, 1)
