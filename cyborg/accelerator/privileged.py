@@ -10,7 +10,6 @@ and its like need no privilege there.
 
 import os
 import pathlib
-import re
 
 from cyborg import privsep
 from cyborg.accelerator import command
@@ -23,8 +22,6 @@ from cyborg.common import exception
 _FPGACONF = "/usr/bin/fpgaconf"
 _XBMGMT = "/opt/xilinx/xrt/bin/xbmgmt"
 _NDCTL = "ndctl"
-_DAXIO = "daxio"
-_DAX_DEVICE = re.compile(r"/dev/dax[0-9]+\.[0-9]+")
 
 
 def create_mdev(
@@ -123,18 +120,6 @@ def ndctl_list(timeout: float) -> str:
     :raises CommandFailed: the tool is missing, failed or took too long
     """
     return command.run([_NDCTL, "list", "-X"], timeout=timeout)
-
-
-@privsep.sys_admin_pctxt.entrypoint
-def daxio_zero(device: str, timeout: float) -> str:
-    """Overwrite persistent memory with zeros.
-
-    :param device: ``/dev/dax0.0``
-    :raises CommandFailed: the tool is missing, failed or took too long
-    """
-    if not _DAX_DEVICE.fullmatch(device):
-        raise exception.Invalid(f"{device!r} is not a DAX device")
-    return command.run([_DAXIO, "-z", "-o", device], timeout=timeout)
 
 
 def _is_machine(root: sysfs.Path) -> bool:

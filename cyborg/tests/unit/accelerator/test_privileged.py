@@ -22,7 +22,7 @@ CONF = cfg.CONF
 @pytest.fixture
 def run(monkeypatch):
     """Runs entry points in this process, and notes what they start."""
-    tools = (privileged._FPGACONF, privileged._XBMGMT, "ndctl", "daxio")
+    tools = (privileged._FPGACONF, privileged._XBMGMT, "ndctl")
     commands = machine.Commands(dict.fromkeys(tools, "done"))
     monkeypatch.setattr(command, "run", commands)
     for context in (privsep.sys_admin_pctxt, privsep.sysfs_pctxt):
@@ -70,13 +70,9 @@ def test_xbmgmt(run, image, user, options):
     assert argv[-len(options) - 1 :] == [*options, image]
 
 
-def test_ndctl_and_daxio(run):
+def test_ndctl(run):
     privileged.ndctl_list(timeout=5)
-    privileged.daxio_zero("/dev/dax0.0", timeout=5)
-    assert run.calls == [
-        ["ndctl", "list", "-X"],
-        ["daxio", "-z", "-o", "/dev/dax0.0"],
-    ]
+    assert run.calls == [["ndctl", "list", "-X"]]
 
 
 @pytest.mark.parametrize("path", ["image.gbs", "-x", "/none", "/tmp", ""])
@@ -94,13 +90,6 @@ def test_address_is_checked(run, image, address):
         privileged.fpgaconf(address, image, timeout=5)
     with pytest.raises(exception.PciDeviceWrongAddressFormat):
         privileged.xbmgmt_program(address, image, True, timeout=5)
-    assert run.calls == []
-
-
-@pytest.mark.parametrize("device", ["/dev/sda", "/dev/dax0.0/../sda", "-z"])
-def test_device_is_checked(run, device):
-    with pytest.raises(exception.Invalid):
-        privileged.daxio_zero(device, timeout=5)
     assert run.calls == []
 
 
