@@ -10,6 +10,7 @@ of the API reference.
 """
 
 from http import HTTPStatus
+import re
 from typing import Any
 
 from cyborg.api import app
@@ -17,7 +18,8 @@ from cyborg.api import request as api_request
 from cyborg.api import routing
 from cyborg.api import validation
 from cyborg.api import versions
-from cyborg.api.schemas import answers
+from cyborg.api.types import base
+from cyborg.api.types import error
 
 _VERSION_PARAMETER = {"$ref": "#/components/parameters/Version"}
 _HEADERS = {
@@ -94,12 +96,21 @@ def document() -> dict[str, Any]:
 def _error(status: int) -> validation.Schema:
     """Return the schema of the body of an error."""
     if status == HTTPStatus.UNAUTHORIZED:
-        return answers.UNAUTHORIZED
-    newest = answers.ERRORS[max(answers.ERRORS)]
+        return error.UNAUTHORIZED
+    newest = error.ERRORS[max(error.ERRORS)]
     if status == HTTPStatus.NOT_ACCEPTABLE:
         # A version that cannot be read is taken for the oldest.
-        return {"anyOf": [newest, answers.ERRORS[versions.BASE]]}
+        return {"anyOf": [newest, error.ERRORS[versions.BASE]]}
     return newest
+
+
+def markdown(text: str) -> str:
+    """Return text of the API reference as OpenAPI has it: lines joined."""
+    lines = (" ".join(part.split()) for part in text.strip().split("\n\n"))
+    linked = re.sub(
+        r"(?<!`)`([^`<]+) <([^>]+)>`_", r"[\1](\2)", "\n\n".join(lines)
+    )
+    return linked.replace("``", "`")
 
 
 def _operation(
@@ -268,10 +279,17 @@ def _shared(schema: Any, schemas: Components) -> Any:
         return [_shared(item, schemas) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    inner = {key: _shared(value, schemas) for key, value in schema.items()}
+    inner = {
+        key: _shared(value, schemas)
+        for key, value in schema.items()
+        if key != base.MEANING
+    }
+    told = {}
+    if isinstance(schema.get(base.MEANING), str):
+        told["description"] = markdown(schema[base.MEANING])
     title = schema.get("title")
     if not isinstance(title, str):
         # In the properties of an object it may be a name.
-        return inner
+        return inner | told
     schemas[title] = inner
-    return {"$ref": f"#/components/schemas/{title}"}
+    return {"$ref": f"#/components/schemas/{title}"} | told

@@ -5,7 +5,8 @@ from typing import Any
 from cyborg.api import routing
 from cyborg.api import versions
 from cyborg.api.request import Request
-from cyborg.api.schemas import root as schemas
+from cyborg.api.types import base
+from cyborg.api.types import root as types
 
 
 def _document(request: Request, id_: str, path: str) -> dict[str, Any]:
@@ -19,11 +20,11 @@ def _document(request: Request, id_: str, path: str) -> dict[str, Any]:
 
 
 class RootController:
-    @routing.operation("GET", "/", rule=None, query=None, answer=schemas.INDEX)
+    @routing.operation("GET", "/", rule=None, query=None, answer=types.INDEX)
     def index(self, request: Request) -> dict[str, Any]:
         """List the major versions."""
         version = _document(request, "v2", "/v2")
-        return {
+        document = {
             "name": "OpenStack Cyborg API",
             "description": (
                 "Manages accelerators: GPUs, FPGAs, network and crypto "
@@ -32,9 +33,11 @@ class RootController:
             "versions": [version],
             "default_version": version,
         }
+        return base.show(types.Versions, request, document)
 
-    @routing.operation("GET", "/v2", rule=None, query=None, answer=schemas.V2)
+    @routing.operation("GET", "/v2", rule=None, query=None, answer=types.V2)
     def v2(self, request: Request) -> dict[str, Any]:
         """Show which microversions are served."""
         # The id has always been another one here.
-        return _document(request, "v2.0", "/v2/")
+        document = _document(request, "v2.0", "/v2/")
+        return base.show(types.Version, request, document)

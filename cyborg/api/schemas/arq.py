@@ -1,10 +1,7 @@
-"""Queries, bodies and answers about accelerator requests."""
+"""Queries and bodies about accelerator requests."""
 
 from cyborg.api import versions
-from cyborg.api.schemas import answers
 from cyborg.api.schemas import common
-from cyborg.common import constants
-from cyborg.common import states
 
 SORT_KEYS = (
     "id",
@@ -89,39 +86,3 @@ UPDATE = {
 DELETE = {
     versions.BASE: common.query({"arqs": common.ANY, "instance": common.UUID})
 }
-
-_ARQ = answers.shown(
-    "AcceleratorRequest",
-    {
-        versions.BASE: {
-            "uuid": answers.UUID,
-            "state": {"enum": [str(state) for state in states.ARQState]},
-            "device_profile_name": answers.TEXT,
-            "device_profile_group_id": answers.COUNT,
-            "hostname": answers.or_null(answers.TEXT),
-            "device_rp_uuid": answers.or_null(answers.UUID),
-            "instance_uuid": answers.or_null(answers.UUID),
-            "project_id": answers.or_null(answers.TEXT),
-            # Empty unless the request is Bound.
-            "attach_handle_type": {
-                "enum": ["", *map(str, constants.AttachHandleType)]
-            },
-            "attach_handle_uuid": answers.or_null(answers.UUID),
-            "attach_handle_info": {
-                "type": "object",
-                "additionalProperties": answers.TEXT,
-            },
-            **answers.links("self"),
-            **answers.TIMES,
-        }
-    },
-)
-SHOWN = _ARQ
-LISTED = answers.listed("arqs", _ARQ)
-CREATED = answers.wrapped(
-    "arqs",
-    {
-        version: {"type": "array", "items": schema, "minItems": 1}
-        for version, schema in _ARQ.items()
-    },
-)

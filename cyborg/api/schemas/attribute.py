@@ -1,9 +1,8 @@
-"""Queries, bodies and answers about attributes."""
+"""Queries and bodies about attributes."""
 
 from typing import Any
 
 from cyborg.api import versions
-from cyborg.api.schemas import answers
 from cyborg.api.schemas import common
 
 SORT_KEYS = ("id", "uuid", "deployable_id", "created_at", "updated_at")
@@ -60,30 +59,3 @@ CREATE_OF_DEPLOYABLE = {
 UPDATE = {
     versions.RESOURCES: common.json_object({"value": _VALUE}, closed=True)
 }
-
-SHOWN = answers.shown(
-    "Attribute",
-    {
-        versions.BASE: {
-            "uuid": answers.UUID,
-            "deployable_id": answers.NUMBER,
-            "key": answers.TEXT,
-            "value": answers.TEXT,
-            **answers.links("self"),
-            **answers.TIMES,
-        },
-        versions.STRICT: {"deployable_uuid": answers.UUID},
-    },
-)
-LISTED = answers.listed("attributes", SHOWN)
-
-_NESTED = answers.since(versions.RESOURCES, SHOWN)
-LISTED_OF_DEPLOYABLE = answers.since(versions.RESOURCES, LISTED)
-SHOWN_OF_DEPLOYABLE = answers.wrapped("attribute", _NESTED)
-CREATED_OF_DEPLOYABLE = answers.wrapped(
-    "attributes",
-    {
-        version: {"type": "array", "items": schema, "minItems": 1}
-        for version, schema in _NESTED.items()
-    },
-)

@@ -1,7 +1,6 @@
-"""Queries, bodies and answers about deployables."""
+"""Queries and bodies about deployables."""
 
 from cyborg.api import versions
-from cyborg.api.schemas import answers
 from cyborg.api.schemas import common
 
 SORT_KEYS = (
@@ -91,42 +90,3 @@ UPDATE = {
         ),
     )
 }
-
-SHOWN = answers.shown(
-    "Deployable",
-    {
-        versions.BASE: {
-            "uuid": answers.UUID,
-            "parent_id": answers.or_null(answers.NUMBER),
-            "root_id": answers.or_null(answers.NUMBER),
-            "name": answers.TEXT,
-            "num_accelerators": answers.COUNT,
-            "device_id": answers.NUMBER,
-            "attributes_list": {
-                "type": "string",
-                "contentMediaType": "application/json",
-            },
-            "rp_uuid": answers.or_null(answers.UUID),
-            "driver_name": answers.or_null(answers.TEXT),
-            "bitstream_id": answers.or_null(answers.UUID),
-            **answers.links("self", "bookmark"),
-            **answers.TIMES,
-        },
-        versions.STRICT: {
-            "device_uuid": answers.UUID,
-            "parent_uuid": answers.or_null(answers.UUID),
-            "root_uuid": answers.or_null(answers.UUID),
-            "attributes": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "additionalProperties": answers.TEXT,
-                    "minProperties": 1,
-                    "maxProperties": 1,
-                },
-            },
-        },
-        versions.RESOURCES: {"last_job": answers.LAST_JOB},
-    },
-)
-LISTED = answers.listed("deployables", SHOWN)

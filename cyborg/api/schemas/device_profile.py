@@ -1,4 +1,4 @@
-"""Queries, bodies and answers about device profiles.
+"""Queries and bodies about device profiles.
 
 What the groups may hold depends on their keys; see
 :mod:`cyborg.api.groups`.
@@ -7,7 +7,6 @@ What the groups may hold depends on their keys; see
 from typing import Any
 
 from cyborg.api import versions
-from cyborg.api.schemas import answers
 from cyborg.api.schemas import common
 
 SORT_KEYS = ("id", "uuid", "name", "created_at", "updated_at")
@@ -84,40 +83,4 @@ DELETE = {
     versions.RESOURCES: common.query(
         {"value": common.ANY, "name": common.ANY}
     ),
-}
-
-_PROFILE = answers.shown(
-    "DeviceProfile",
-    {
-        versions.BASE: {
-            "uuid": answers.UUID,
-            "name": answers.TEXT,
-            "description": answers.or_null(answers.TEXT),
-            "groups": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "additionalProperties": answers.TEXT,
-                },
-            },
-            **answers.links("self"),
-            **answers.TIMES,
-        }
-    },
-)
-SHOWN = answers.wrapped("device_profile", _PROFILE)
-LISTED = answers.listed("device_profiles", _PROFILE)
-_SEVERAL = answers.closed(
-    {
-        "device_profiles": {
-            "type": "array",
-            "items": _PROFILE[versions.BASE],
-            "minItems": 2,
-        }
-    }
-)
-# The one that was asked for is not wrapped.
-CREATED = {
-    **_PROFILE,
-    versions.RESOURCES: {"oneOf": [_PROFILE[versions.BASE], _SEVERAL]},
 }

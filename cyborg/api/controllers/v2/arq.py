@@ -1,5 +1,6 @@
 """``/v2/accelerator_requests``."""
 
+import json
 from typing import Any
 
 from cyborg.api import groups
@@ -9,8 +10,8 @@ from cyborg.api import text
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import arq as schemas
-from cyborg.api.views import arq as views
-from cyborg.api.views import device_profile as profile_views
+from cyborg.api.types import arq as types
+from cyborg.api.types import base
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.common.i18n import _
@@ -69,7 +70,7 @@ class ARQsController:
         "/v2/accelerator_requests",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
         refuses=(423,),
     )
     def index(self, request: Request) -> bytes:
@@ -110,7 +111,9 @@ class ARQsController:
                 hostname=query.get("hostname") or None,
                 project_id=project_id,
             ),
-            lambda rows: [views.show(request, row) for row in rows],
+            lambda rows: base.show_all(
+                types.AcceleratorRequest, request, rows
+            ),
         )
 
     def _refuse_unresolved(
@@ -133,7 +136,7 @@ class ARQsController:
         "GET",
         "/v2/accelerator_requests/{uuid}",
         rule=policies.GET_ONE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
     )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show an accelerator request."""
@@ -143,7 +146,7 @@ class ARQsController:
         row = arq_db.get(request.context, canonical, _read_scope(request))
         if row is None:
             raise exception.ARQNotFound(uuids=uuid)
-        return views.show(request, row)
+        return base.show(types.AcceleratorRequest, request, row)
 
     @routing.operation(
         "POST",
@@ -151,7 +154,7 @@ class ARQsController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE,
-        answer=schemas.CREATED,
+        answer=types.CREATED,
         stores=False,
         refuses=(404,),
     )
@@ -161,13 +164,13 @@ class ARQsController:
         found = profile_db.get_named(request.context, name)
         if found is None:
             raise exception.DeviceProfileNotFound(name=name)
-        profile = profile_views.show(request, found)
+        profile = json.loads(found.profile_json)
         # Releases that checked less may have stored what is checked here.
         groups.check_size(profile["groups"], f"device profile {name}")
         arqs = request.conductor.arqs_create(
             request.context, found.uuid, request.project_id
         )
-        return {"arqs": [views.show(request, arq) for arq in arqs]}
+        return {"arqs": base.show_all(types.AcceleratorRequest, request, arqs)}
 
     # -- bind and unbind
 

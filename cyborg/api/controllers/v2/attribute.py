@@ -8,7 +8,8 @@ from cyborg.api import text
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import attribute as schemas
-from cyborg.api.views import attribute as views
+from cyborg.api.types import attribute as types
+from cyborg.api.types import base
 from cyborg.common import exception
 from cyborg.common.i18n import _
 from cyborg.db import attribute as attribute_db
@@ -50,9 +51,7 @@ def _respond(
         query,
         schemas.SORT_KEYS,
         lambda page: attribute_db.find(request.context, page, **filters),
-        lambda rows: [
-            views.show(request, row, row.deployable_uuid) for row in rows
-        ],
+        lambda rows: base.show_all(types.Attribute, request, rows),
     )
 
 
@@ -62,7 +61,7 @@ class AttributesController:
         "/v2/attributes",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List attributes."""
@@ -87,7 +86,7 @@ class AttributesController:
         "GET",
         "/v2/attributes/{uuid}",
         rule=policies.GET_ONE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
     )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show an attribute."""
@@ -97,7 +96,7 @@ class AttributesController:
         row = attribute_db.get(request.context, canonical)
         if row is None:
             raise exception.AttributeNotFound(uuid=uuid)
-        return views.show(request, row, row.deployable_uuid)
+        return base.show(types.Attribute, request, row)
 
     @routing.operation(
         "POST",
@@ -105,7 +104,7 @@ class AttributesController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
         refuses=(404, 409),
     )
     def create(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +122,7 @@ class AttributesController:
                 }
             ],
         )
-        return views.show(request, created[0], deployable.uuid)
+        return base.show(types.Attribute, request, created[0], deployable.uuid)
 
     @routing.operation(
         "DELETE", "/v2/attributes/{uuid}", rule=policies.DELETE, status=204
@@ -164,7 +163,7 @@ class DeployableAttributesController:
         "GET",
         rule=policies.GET_ALL,
         query=schemas.INDEX_OF_DEPLOYABLE,
-        answer=schemas.LISTED_OF_DEPLOYABLE,
+        answer=types.LISTED_OF_DEPLOYABLE,
     )
     def index(self, request: Request, uuid: str) -> bytes:
         """List the attributes of a deployable."""
@@ -178,20 +177,20 @@ class DeployableAttributesController:
         "GET",
         "/{uuid_or_key}",
         rule=policies.GET_ONE,
-        answer=schemas.SHOWN_OF_DEPLOYABLE,
+        answer=types.SHOWN_OF_DEPLOYABLE,
         refuses=(409,),
     )
     def show(self, request: Request, uuid: str, name: str) -> dict[str, Any]:
         """Show an attribute of a deployable."""
         row = self._find(request, uuid, name)
-        return {"attribute": views.show(request, row, row.deployable_uuid)}
+        return {"attribute": base.show(types.Attribute, request, row)}
 
     @_of_deployable(
         "POST",
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE_OF_DEPLOYABLE,
-        answer=schemas.CREATED_OF_DEPLOYABLE,
+        answer=types.CREATED_OF_DEPLOYABLE,
         refuses=(409,),
     )
     def create(
@@ -213,10 +212,9 @@ class DeployableAttributesController:
             unique_keys=True,
         )
         return {
-            "attributes": [
-                views.show(request, attribute, deployable.uuid)
-                for attribute in created
-            ]
+            "attributes": base.show_all(
+                types.Attribute, request, created, deployable.uuid
+            )
         }
 
     @_of_deployable(

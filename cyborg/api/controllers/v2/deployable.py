@@ -9,7 +9,8 @@ from cyborg.api import text
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import deployable as schemas
-from cyborg.api.views import deployable as views
+from cyborg.api.types import base
+from cyborg.api.types import deployable as types
 from cyborg.common import exception
 from cyborg.common.i18n import _
 from cyborg.db import attribute as attribute_db
@@ -39,7 +40,9 @@ def _show(request: Request, rows: Sequence[Any]) -> list[dict[str, Any]]:
     attributes: dict[int, list[Any]] = {}
     for attribute in attribute_db.find_of(request.context, ids):
         attributes.setdefault(attribute.deployable_id, []).append(attribute)
-    return [views.show(request, row, attributes, jobs) for row in rows]
+    return base.show_all(
+        types.Deployable, request, rows, types.Related(attributes, jobs)
+    )
 
 
 def _get(request: Request, uuid: str) -> dict[str, Any]:
@@ -74,7 +77,7 @@ class DeployablesController:
         "/v2/deployables",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List deployables."""
@@ -100,7 +103,7 @@ class DeployablesController:
         "GET",
         "/v2/deployables/{uuid}",
         rule=policies.GET_ONE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
     )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show a deployable."""
@@ -111,7 +114,7 @@ class DeployablesController:
         "/v2/deployables/{uuid}/program",
         rule=policies.PROGRAM,
         body=schemas.PROGRAM,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
         refuses=(409, 500),
     )
     def program(
@@ -125,7 +128,7 @@ class DeployablesController:
         "/v2/deployables/{uuid}/program/{same_uuid}",
         rule=policies.PROGRAM,
         body=schemas.PROGRAM,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
         refuses=(409, 500),
     )
     def program_again(

@@ -9,7 +9,8 @@ from cyborg.api import text
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import device as schemas
-from cyborg.api.views import device as views
+from cyborg.api.types import base
+from cyborg.api.types import device as types
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common.i18n import _
@@ -25,7 +26,7 @@ def _show(request: Request, rows: Sequence[Any]) -> list[dict[str, Any]]:
     jobs = {}
     if request.version >= versions.RESOURCES:
         jobs = job_db.last_of_devices(request.context, [r.id for r in rows])
-    return [views.show(request, row, jobs) for row in rows]
+    return base.show_all(types.Device, request, rows, types.Related(jobs))
 
 
 def _get(request: Request, uuid: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class DevicesController:
         "/v2/devices",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List devices."""
@@ -72,7 +73,7 @@ class DevicesController:
         "GET",
         "/v2/devices/{uuid}",
         rule=policies.GET_ONE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
     )
     def show(self, request: Request, uuid: str) -> dict[str, Any]:
         """Show a device."""
@@ -83,7 +84,7 @@ class DevicesController:
         "/v2/devices/{uuid}/enable",
         "/v2/devices/enable/{uuid}",
         rule=policies.ENABLE,
-        answer=schemas.SHOWN_AFTER,
+        answer=types.SHOWN_AFTER,
         refuses=(409,),
     )
     def enable(self, request: Request, uuid: str) -> dict[str, Any] | None:
@@ -95,7 +96,7 @@ class DevicesController:
         "/v2/devices/{uuid}/disable",
         "/v2/devices/disable/{uuid}",
         rule=policies.DISABLE,
-        answer=schemas.SHOWN_AFTER,
+        answer=types.SHOWN_AFTER,
         refuses=(409,),
     )
     def disable(self, request: Request, uuid: str) -> dict[str, Any] | None:
@@ -129,7 +130,7 @@ class DevicesController:
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
         also=(202,),
         refuses=(409,),
     )
@@ -160,7 +161,7 @@ class DevicesController:
         "/v2/devices/{uuid}/stats",
         rule=policies.GET_STATS,
         since=versions.RESOURCES,
-        answer=schemas.STATS,
+        answer=types.STATS,
         refuses=(409,),
     )
     def stats(self, request: Request, uuid: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from cyborg.api import text
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import device_profile as schemas
-from cyborg.api.views import device_profile as views
+from cyborg.api.types import base
+from cyborg.api.types import device_profile as types
 from cyborg.common import exception
 from cyborg.common.i18n import _
 from cyborg.db import device_profile as profile_db
@@ -56,6 +57,10 @@ def _names(request: Request) -> list[str]:
     return names
 
 
+def _shown(request: Request, profile: Any) -> dict[str, Any]:
+    return {"device_profile": base.show(types.DeviceProfile, request, profile)}
+
+
 def _as_stored(request: Request, names: list[str]) -> list[str]:
     """Return names, with uuids written as they are stored.
 
@@ -75,7 +80,7 @@ class DeviceProfilesController:
         "/v2/device_profiles",
         rule=policies.GET_ALL,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List device profiles."""
@@ -92,14 +97,14 @@ class DeviceProfilesController:
             lambda page: profile_db.find(
                 request.context, page, names=names, uuids=uuids
             ),
-            lambda rows: [views.show(request, row) for row in rows],
+            lambda rows: base.show_all(types.DeviceProfile, request, rows),
         )
 
     @routing.operation(
         "GET",
         "/v2/device_profiles/{uuid_or_name}",
         rule=policies.GET_ONE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
     )
     def show(self, request: Request, name: str) -> dict[str, Any]:
         """Show a device profile."""
@@ -117,7 +122,7 @@ class DeviceProfilesController:
             row = profile_db.get(request.context, name)
         if row is None:
             raise exception.DeviceProfileNotFound(name=name)
-        return {"device_profile": views.show(request, row)}
+        return _shown(request, row)
 
     @routing.operation(
         "POST",
@@ -125,7 +130,7 @@ class DeviceProfilesController:
         rule=policies.CREATE,
         status=201,
         body=schemas.CREATE,
-        answer=schemas.CREATED,
+        answer=types.CREATED,
         refuses=(409, 500),
     )
     def create(
@@ -154,7 +159,7 @@ class DeviceProfilesController:
             ):
                 raise _pinned(error.faultstring) from error
             raise
-        shown = [views.show(request, profile) for profile in created]
+        shown = base.show_all(types.DeviceProfile, request, created)
         return shown[0] if len(shown) == 1 else {"device_profiles": shown}
 
     @routing.operation(
@@ -163,7 +168,7 @@ class DeviceProfilesController:
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
         refuses=(409,),
     )
     def update(
@@ -176,7 +181,7 @@ class DeviceProfilesController:
         profile = request.conductor.device_profile_update(
             request.context, stored, values
         )
-        return {"device_profile": views.show(request, profile)}
+        return _shown(request, profile)
 
     @routing.operation(
         "DELETE",

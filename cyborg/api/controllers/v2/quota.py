@@ -6,7 +6,8 @@ from cyborg.api import routing
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import quota as schemas
-from cyborg.api.views import quota as views
+from cyborg.api.types import base
+from cyborg.api.types import quota as types
 from cyborg.common import exception
 from cyborg.common.i18n import _
 from cyborg.db import quota as quota_db
@@ -20,7 +21,7 @@ class QuotaUsagesController:
         rule=policies.GET,
         since=versions.RESOURCES,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
     )
     def index(self, request: Request) -> dict[str, Any]:
         """Show what a project uses."""
@@ -31,7 +32,7 @@ class QuotaUsagesController:
                 _("query.project_id: only administrators see other projects.")
             )
         return {
-            "quota_usages": [
-                views.show(row) for row in quota_db.find(context, project_id)
-            ]
+            "quota_usages": base.show_all(
+                types.QuotaUsage, request, quota_db.find(context, project_id)
+            )
         }

@@ -8,7 +8,8 @@ from cyborg.api import text
 from cyborg.api import versions
 from cyborg.api.request import Request
 from cyborg.api.schemas import service as schemas
-from cyborg.api.views import service as views
+from cyborg.api.types import base
+from cyborg.api.types import service as types
 from cyborg.common import exception
 from cyborg.db import service as service_db
 from cyborg.policies import service as policies
@@ -21,7 +22,7 @@ class ServicesController:
         rule=policies.GET_ALL,
         since=versions.RESOURCES,
         query=schemas.INDEX,
-        answer=schemas.LISTED,
+        answer=types.LISTED,
     )
     def index(self, request: Request) -> bytes:
         """List agents and conductors."""
@@ -35,7 +36,7 @@ class ServicesController:
             query,
             schemas.SORT_KEYS,
             lambda page: service_db.find(request.context, page, **filters),
-            lambda rows: [views.show(row) for row in rows],
+            lambda rows: base.show_all(types.Service, request, rows),
         )
 
     @routing.operation(
@@ -44,7 +45,7 @@ class ServicesController:
         rule=policies.UPDATE,
         since=versions.RESOURCES,
         body=schemas.UPDATE,
-        answer=schemas.SHOWN,
+        answer=types.SHOWN,
         refuses=(409,),
     )
     def update(
@@ -61,4 +62,4 @@ class ServicesController:
         if row is None:
             # Removed just now, by cyborg-manage.
             raise exception.ServiceNotFound(uuid=id_)
-        return views.show(row)
+        return base.show(types.Service, request, row)

@@ -14,8 +14,8 @@ import jsonschema
 import pytest
 
 from cyborg.api import versions
-from cyborg.api.schemas import deployable as deployable_schemas
-from cyborg.api.schemas import device as device_schemas
+from cyborg.api.types import deployable as deployable_types
+from cyborg.api.types import device as device_types
 from cyborg.tests.fixtures import client
 from cyborg.tests.fixtures import process
 from cyborg.tests.fixtures import samples
@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.parametrize("cloud", ["postgresql"], indirect=True),
 ]
 
-NEWEST = versions.MAXIMUM
 ADDRESS = "0000:0c:00.0"
 FUNCTION = "CUSTOM_FPGA_FUNCTION_ID_FAKE_GZIP"
 OTHER_IMAGE = "0f9e8d7c-6b5a-4948-8737-261504f3e2d1"
@@ -65,7 +64,9 @@ def compute(cloud: services.Cloud, image: str) -> Iterator[site.Compute]:
 @pytest.fixture(scope="module")
 def admin(compute: site.Compute) -> client.Client:
     cloud = compute.cloud
-    return client.Client(cloud.keystone, cloud.url, microversion=str(NEWEST))
+    return client.Client(
+        cloud.keystone, cloud.url, microversion=str(versions.MAXIMUM)
+    )
 
 
 @pytest.fixture
@@ -119,6 +120,10 @@ def wait_for_job(
     return found
 
 
+def newest(schemas: Any) -> Any:
+    return schemas[max(schemas)]
+
+
 def program_body(image: str) -> list[dict[str, Any]]:
     (operation,) = sample(samples.PROGRAM)
     return [operation | {"value": [{"image_uuid": image}]}]
@@ -134,7 +139,7 @@ def test_program(
     before = admin.get(deployable)
     assert before["last_job"] is None
     answer = admin.patch(f"{deployable}/program", sample(samples.PROGRAM), 200)
-    jsonschema.validate(answer, deployable_schemas.SHOWN[NEWEST])
+    jsonschema.validate(answer, newest(deployable_types.SHOWN))
     expected = sample(samples.PROGRAMMED)
     assert list(answer) == list(expected)
     assert answer["bitstream_id"] == expected["bitstream_id"] == image
@@ -173,7 +178,7 @@ def test_in_the_background(
         admin.patch(deployable, bitstream_body(image), 409)
         admin.patch(f"{deployable}/program", program_body(image), 409)
     record = wait_for_job(admin, deployable, "done", "failed")
-    jsonschema.validate(record, deployable_schemas.SHOWN[NEWEST])
+    jsonschema.validate(record, newest(deployable_types.SHOWN))
     assert record["last_job"]["state"] == "done"
     assert record["last_job"]["detail"] is None
     assert record["bitstream_id"] == OTHER_IMAGE
@@ -258,7 +263,7 @@ def test_firmware(
         assert record["last_job"]["action"] == "firmware"
         admin.patch(device, sample(samples.FIRMWARE), 409)
     record = wait_for_job(admin, device, "done", "failed")
-    jsonschema.validate(record, device_schemas.SHOWN[NEWEST])
+    jsonschema.validate(record, newest(device_types.SHOWN))
     assert record["last_job"]["state"] == "done"
     with behaving(compute, update={"result": False}):
         admin.patch(device, sample(samples.FIRMWARE))
@@ -270,7 +275,7 @@ def test_stats(
     admin: client.Client, compute: site.Compute, device: str
 ) -> None:
     answer = admin.get(f"{device}/stats")
-    jsonschema.validate(answer, device_schemas.STATS[NEWEST])
+    jsonschema.validate(answer, newest(device_types.STATS))
     assert samples.shape(answer) == samples.shape(sample(samples.STATS))
     assert answer["device"]["device_name"] == ADDRESS
     assert answer["device"]["properties"]["image"] == loaded(compute)

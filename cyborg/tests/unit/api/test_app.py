@@ -17,13 +17,13 @@ from cyborg.api import app
 from cyborg.api import conductor as api_conductor
 from cyborg.api import pecan_cache
 from cyborg.api import routing
-from cyborg.api.views import arq as arq_views
 from cyborg.common import exception
 from cyborg.common import rpc
 from cyborg.conductor import rpcapi
 from cyborg.conductor.inventory import attributes
 from cyborg.conductor.requests import profiles
 from cyborg.conf import CONF
+from cyborg.db import arq as arq_db
 from cyborg.db import models
 from cyborg.tests.fixtures import api as api_fixture
 from cyborg.tests.fixtures import inventory
@@ -184,15 +184,18 @@ def test_what_is_deleted_meanwhile_does_not_end_a_whole_list(
         for number in range(1, 6):
             records.arq(connection, number, profile)
 
-    def show(request: Any, arq: Any) -> dict[str, Any]:
+    def find(context: Any, page: Any, **filters: Any) -> Any:
+        rows = found(context, page, **filters)
         with api.writing() as connection:
             connection.execute(
-                sa.delete(models.ARQ).where(models.ARQ.id == arq.id)
+                sa.delete(models.ARQ).where(
+                    models.ARQ.id.in_([row.id for row in rows])
+                )
             )
-        return shown(request, arq)
+        return rows
 
-    shown = arq_views.show
-    monkeypatch.setattr(arq_views, "show", show)
+    found = arq_db.find
+    monkeypatch.setattr(arq_db, "find", find)
     path = f"/v2/accelerator_requests?sort_key={order}"
     assert len(api.get(path)["arqs"]) == 5
 
