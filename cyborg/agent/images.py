@@ -25,6 +25,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import uuidutils
 
+from cyborg.clients import bitstreams
 from cyborg.common import exception
 
 CONF = cfg.CONF
@@ -59,27 +60,6 @@ class Source(Protocol):
 
     def download(self, image_id: str, fileobj: Any) -> Any:
         """Give an image's data to ``fileobj.write``, piece by piece."""
-
-
-def describe(record: dict[str, Any]) -> dict[str, Any]:
-    """Turn Glance's record into ``{"id", "size", "hash_algo",
-    "hash_value"}``, as agents are called with.
-
-    :raises ImageUnacceptable: the image has no data
-    """
-    if record.get("status") != "active":
-        raise exception.ImageUnacceptable(
-            image=record["id"], reason=f"its status is {record.get('status')}"
-        )
-    algorithm, value = record.get("os_hash_algo"), record.get("os_hash_value")
-    if not value and record.get("checksum"):
-        algorithm, value = "md5", record["checksum"]
-    return {
-        "id": record["id"],
-        "size": record.get("size"),
-        "hash_algo": algorithm,
-        "hash_value": value,
-    }
 
 
 class _Sink:
@@ -179,8 +159,16 @@ class ImageStore:
             shutil.rmtree(path)
 
     def describe(self, image_id: str) -> dict[str, Any]:
-        """Ask Glance what there is to know of an image; see above."""
-        return describe(self._source.get_image(image_id))
+        """Ask Glance what :meth:`checkout` has to know of an image."""
+        return bitstreams.describe(self._source.get_image(image_id))
+
+    def _confirm(self, image: dict[str, Any]) -> None:
+        """Pass if Glance still has what the conductor chose.
+
+        Conductors of before say no owner; they have looked themselves.
+        """
+        if "owner" in image:
+            bitstreams.check_same(image, self._source.get_image(image["id"]))
 
     @contextlib.contextmanager
     def checkout(
@@ -188,16 +176,17 @@ class ImageStore:
     ) -> Iterator[pathlib.Path]:
         """Yield the path of a checked image; it goes with the block.
 
-        :param image: ``{"id", "size", "hash_algo", "hash_value"}``; the last
-            three may be None, and are not checked then
+        :param image: ``{"id", "owner", "size", "hash_algo", "hash_value"}``;
+            size and hash may be None, and are not checked then
         :param suffix: what the file name has to end with
         :param timeout: seconds the download may take
-        :raises ImageUnacceptable: it is not what ``image`` says, or there is
-            no room for it
+        :raises ImageUnacceptable: it is not what ``image`` says, changed
+            hands, or there is no room for it
         :raises ImageNotFound: and what else Glance may say
         """
         if not uuidutils.is_uuid_like(image["id"]):
             raise exception.InvalidUUID(uuid=image["id"])
+        self._confirm(image)
         name = _cache_name(image)
         directory = None
         try:

@@ -82,7 +82,7 @@ class AgentAPI:
         :param sequence: grows from job to job, see
             :mod:`cyborg.agent.intents`
         :param controlpath_id: ``{"cpid_type", "cpid_info": {...}}``
-        :param image: ``{"id", "size", "hash_algo", "hash_value"}``
+        :param image: ``{"id", "owner", "size", "hash_algo", "hash_value"}``
         :param driver_name: the deployable's ``driver_name``
         :returns: ``{"code": 0..3, "detail": text}``; 0 done, 1 failed, 2 no
             such device, 3 image not to be had

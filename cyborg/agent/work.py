@@ -74,7 +74,7 @@ class HostWork:
     ) -> None:
         """Load a bitstream; returns when the card has it.
 
-        :param image: ``{"id", "size", "hash_algo", "hash_value"}``
+        :param image: ``{"id", "owner", "size", "hash_algo", "hash_value"}``
         :param driver_name: the deployable's
         :param sequence: see :mod:`cyborg.agent.intents`
         :raises Overtaken: the card was loaded by later work

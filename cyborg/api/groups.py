@@ -143,7 +143,7 @@ def _check_together(
     group: dict[str, str], version: versions.Version, where: str
 ) -> None:
     """Check what the keys of a group mean to each other."""
-    images = [key for key in constants.ACCEL_IMAGE_KEYS if key in group]
+    images = common_groups.image_keys(group)
     both_ids = {
         constants.ACCEL_BITSTREAM_ID,
         constants.ACCEL_FUNCTION_ID,
@@ -151,7 +151,7 @@ def _check_together(
     if both_ids or (version >= versions.STRICT and len(images) > 1):
         raise exception.Invalid(
             _("%(where)s: only one of %(keys)s can be given.")
-            % {"where": where, "keys": ", ".join(images)}
+            % {"where": where, "keys": ", ".join(sorted(images))}
         )
     resources = [
         key for key in group if key.startswith(constants.GROUP_RESOURCES)

@@ -133,6 +133,7 @@ class User:
 
     name: str
     project: str
+    project_id: str | None
     roles: frozenset[str]
 
 
@@ -149,6 +150,7 @@ def user(group: str) -> User | None:
     return User(
         name=access.username or "",
         project=access.project_name or "",
+        project_id=access.project_id,
         roles=frozenset(access.role_names or ()),
     )
 

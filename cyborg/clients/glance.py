@@ -86,6 +86,20 @@ def accepted_members(
     )
 
 
+def own_project() -> str | None:
+    """Return the project of the service user; None if Keystone has none.
+
+    :raises GlanceConnectionFailed: Keystone does not answer
+    """
+    try:
+        user = auth.user(GROUP)
+    except exception.ConfigInvalid as error:
+        raise _failed(error.faultstring) from error
+    except ks_exceptions.ClientException as error:
+        raise _failed(auth.reason(error)) from error
+    return user.project_id if user else None
+
+
 def download(
     image_id: str,
     fileobj: BinaryIO,
@@ -124,6 +138,7 @@ class Client:
     get_image = staticmethod(get_image)
     find_images = staticmethod(find_images)
     accepted_members = staticmethod(accepted_members)
+    own_project = staticmethod(own_project)
     download = staticmethod(download)
 
 

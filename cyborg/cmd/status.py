@@ -17,6 +17,7 @@ from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg.common import service
 from cyborg.manage import topology
+from cyborg.manage.checks import bitstream
 from cyborg.manage.checks import database
 from cyborg.manage.checks import file
 from cyborg.manage.checks import peer
@@ -24,7 +25,12 @@ from cyborg.manage.checks import peer
 CONF = conf.CONF
 
 
-class Checks(file.FileChecks, database.DatabaseChecks, peer.PeerChecks):
+class Checks(
+    file.FileChecks,
+    database.DatabaseChecks,
+    peer.PeerChecks,
+    bitstream.BitstreamChecks,
+):
     """What ``cyborg-status upgrade check`` looks at, in this order."""
 
     _upgrade_checks = (
@@ -48,6 +54,7 @@ class Checks(file.FileChecks, database.DatabaseChecks, peer.PeerChecks):
         ("Messaging", peer.PeerChecks.message_bus),
         ("RPC Version Pins", peer.PeerChecks.version_pins),
         ("Host Names", peer.PeerChecks.host_names),
+        ("Bitstreams", bitstream.BitstreamChecks.bitstreams),
         ("Deprecated Options", file.FileChecks.options),
     )
 

@@ -146,12 +146,8 @@ ACCEL_BITSTREAM_ID = "accel:bitstream_id"
 ACCEL_FUNCTION_ID = "accel:function_id"
 ACCEL_BITSTREAM_NAME = "accel:bitstream_name"
 ACCEL_FUNCTION_NAME = "accel:function_name"
-ACCEL_IMAGE_KEYS = (
-    ACCEL_BITSTREAM_ID,
-    ACCEL_FUNCTION_ID,
-    ACCEL_BITSTREAM_NAME,
-    ACCEL_FUNCTION_NAME,
-)
+# And then the trait of a function.
+ACCEL_FUNCTION = "accel:function:"
 
 # What quotas limit: requests of a project, and units of a resource class.
 QUOTA_REQUESTS = "accelerator_requests"

@@ -24,6 +24,20 @@ How often a call of the image service is repeated, after a second each, when
 the service does not answer.
 """,
     ),
+    cfg.ListOpt(
+        "bitstream_projects",
+        default=[],
+        help="""
+Projects whose images are loaded into devices for everybody, whether they are
+public or not: a list of project ids, such as
+``3b0f4e2d9c8a47d6a1f5c07b92e8d64a,service-project-id``. Empty means the
+project of the user that ``[glance]`` names, the service project.
+
+Besides these, an image is loaded if it is public, or for its own project and
+those it is shared with if the user of ``[glance]`` is shown it as well. Read
+by cyborg-conductor and ``cyborg-status upgrade check``.
+""",
+    ),
 ]
 
 # An old name that files in the field still carry. What they have in [ssl] for

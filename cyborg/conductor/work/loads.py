@@ -3,64 +3,20 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
-import re
 from typing import Any
 
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import functions
+from cyborg.common import groups
 from cyborg.common import states
-from cyborg.common.i18n import _
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
 
-# Key of a group: member of an image's description in a job.
-_MEMBERS = {
-    constants.ACCEL_BITSTREAM_ID: "id",
-    constants.ACCEL_FUNCTION_ID: "function_id",
-    constants.ACCEL_BITSTREAM_NAME: "name",
-    constants.ACCEL_FUNCTION_NAME: "function_name",
-}
-
 Image = dict[str, str]
-
-
-def wanted(group: Mapping[str, str]) -> Image | None:
-    """Return the image a group of a profile asks for, as one member.
-
-    ``{"id"}``, ``{"function_id"}``, ``{"name"}`` or ``{"function_name"}``
-
-    :raises Invalid: the group asks for a bitstream and for a function
-    """
-    image = {
-        member: group[key]
-        for key, member in _MEMBERS.items()
-        if group.get(key)
-    }
-    if "id" in image and "function_id" in image:
-        raise exception.Invalid(
-            _(
-                "The device profile has both accel:bitstream_id and "
-                "accel:function_id in one group; only one can be loaded."
-            )
-        )
-    if not image:
-        return None
-    member = next(iter(image))
-    return {member: image[member]}
-
-
-def function_trait(driver_name: str | None, function_id: str) -> str:
-    """Return the trait of a deployable that runs a function.
-
-    >>> function_trait("intel", "3afb-01")
-    'CUSTOM_FPGA_FUNCTION_ID_INTEL_3AFB_01'
-    """
-    text = f"{driver_name or ''}_{function_id}".upper()
-    text = re.sub(r"[^A-Z0-9_]", "_", text)
-    return f"{constants.FUNCTION_TRAIT_PREFIX}_{text}"[:255]
 
 
 def group_of(row: Any) -> dict[str, str]:
@@ -77,7 +33,7 @@ def is_loaded(deployable: Any, traits: set[str], image: Image) -> bool:
     if "id" in image:
         return bool(image["id"] == deployable.bitstream_id)
     if "function_id" in image and deployable.bitstream_id is not None:
-        trait = function_trait(deployable.driver_name, image["function_id"])
+        trait = functions.trait(deployable.driver_name, image["function_id"])
         return trait in traits
     # A name says nothing about what is loaded until it is looked up.
     return False
@@ -109,7 +65,7 @@ def plan(
         return {}
     asked: dict[int, list[tuple[Any, Image | None]]] = {}
     for arq, binding in pending:
-        image = wanted(group_of(arq))
+        image = groups.image(group_of(arq))
         for row in deployables[binding.device_rp_uuid]:
             if row.id in concerned:
                 asked.setdefault(row.id, []).append((arq, image))
@@ -176,7 +132,7 @@ def _loads(
         # Loading would pull the card from under whoever uses it.
         waiting = all(
             user.state == states.ARQState.BIND_STARTED
-            and json.dumps(wanted(group_of(user))) in images
+            and json.dumps(groups.image(group_of(user))) in images
             for user in users.get(deployable_id, [])
         )
         if not (shared and waiting):

@@ -13,8 +13,10 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import liveness
 from cyborg.common.i18n import _
+from cyborg.conductor.work import images
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
+from cyborg.db import attribute as attribute_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import device as device_db
 from cyborg.db import engine
@@ -69,10 +71,13 @@ def program(context: RequestContext, uuid: str, image: str) -> str:
 
     See ``ConductorAPI.deployable_program`` for the errors.
     """
-    if deployable_db.get(context, uuid) is None:
+    deployable = deployable_db.get(context, uuid)
+    if deployable is None:
         raise exception.DeployableNotFound(uuid=uuid)
     # Asked before the transaction: it must not wait for a peer.
-    glance.get_image(image)
+    record = glance.get_image(image)
+    if deployable.type == constants.DeviceType.FPGA:
+        _check_image(context, record, deployable.device_uuid, deployable)
     job = uuidutils.generate_uuid()
     _queue_program(context, uuid, image, job)
     return job
@@ -119,11 +124,45 @@ def _queue_program(
                 "uuid": job,
                 "kind": constants.JobKind.PROGRAM.value,
                 "deployable_id": deployable.id,
-                "payload": {"image": {"id": image}},
+                "payload": _payload(context, image),
             }
         ],
         _deadline(),
     )
+
+
+def _payload(context: RequestContext, image: str) -> dict[str, Any]:
+    return {"image": {"id": image}, "project": context.project_id}
+
+
+def _check_image(
+    context: RequestContext,
+    image: dict[str, Any],
+    device_uuid: str,
+    deployable: Any = None,
+) -> None:
+    """Refuse at once what the job would refuse.
+
+    :param deployable: None for the firmware of the whole device
+    :raises ImageUnacceptable: saying why
+    """
+    device = device_db.get(context, device_uuid)
+    if device is None:
+        raise exception.DeviceNotFound(uuid=device_uuid)
+    of_deployable = deployable is not None
+    card = images.Card(
+        vendor=device.vendor,
+        model=device.model,
+        std_board_info=device.std_board_info,
+        driver_name=deployable.driver_name if of_deployable else None,
+        attributes=[
+            (row.key, row.value)
+            for row in attribute_db.find_of(context, [deployable.id])
+        ]
+        if of_deployable
+        else [],
+    )
+    images.check(image, card, context.project_id)
 
 
 def update_firmware(context: RequestContext, uuid: str, image: str) -> str:
@@ -133,7 +172,7 @@ def update_firmware(context: RequestContext, uuid: str, image: str) -> str:
     """
     if device_db.get(context, uuid) is None:
         raise exception.DeviceNotFound(uuid=uuid)
-    glance.get_image(image)
+    _check_image(context, glance.get_image(image), uuid)
     job = uuidutils.generate_uuid()
     _queue_firmware(context, uuid, image, job)
     return job
@@ -174,7 +213,7 @@ def _queue_firmware(
                 "uuid": job,
                 "kind": constants.JobKind.FIRMWARE.value,
                 "device_id": device.id,
-                "payload": {"image": {"id": image}},
+                "payload": _payload(context, image),
             }
         ],
         _deadline(),

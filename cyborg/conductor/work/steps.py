@@ -19,6 +19,8 @@ from cyborg.clients import nova
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common import functions
+from cyborg.common import groups
 from cyborg.common import liveness
 from cyborg.common import states
 from cyborg.common.i18n import _
@@ -369,6 +371,7 @@ def _give_up_cleaning(
 
 def _load_for_bind(context: RequestContext, work: Work) -> None:
     image = _resolve(context, work)
+    _confirm(context, work, image)
     if not _may_load(context, work, image):
         return
     faults.point("bind-programming")
@@ -383,20 +386,38 @@ def _resolve(context: RequestContext, work: Work) -> dict[str, Any]:
     if work.target.cpid_type is None:
         # An earlier release was cut short when it stored the device.
         raise Failed("the device has no control path")
-    if "found" not in work.payload:
-        traits = {
-            row.value
-            for row in attribute_db.find_of(
-                context, [work.target.deployable_id]
-            )
-            if row.key.startswith(constants.ATTR_TRAIT_PREFIX)
-        }
+    found = work.payload.get("found")
+    # A conductor of before may have chosen it, by other rules.
+    if found is None or "owner" not in found:
         work.payload["found"] = images.find(
-            work.payload["image"], work.target, traits
+            work.payload["image"], _card(context, work), _loaded_for(work)
         )
         _enter(context, work, "Downloading")
         faults.point("image-found")
     return dict(work.payload["found"])
+
+
+def _card(context: RequestContext, work: Work) -> images.Card:
+    target = work.target
+    return images.Card(
+        vendor=target.device_vendor,
+        model=target.device_model,
+        std_board_info=target.device_std_board_info,
+        driver_name=target.deployable_driver_name,
+        attributes=[
+            (row.key, row.value)
+            for row in attribute_db.find_of(context, [target.deployable_id])
+        ],
+    )
+
+
+def _loaded_for(work: Work) -> str | None:
+    """Return the project for which an image is loaded.
+
+    That of the request, or of the administrator who asked for it.
+    """
+    project = work.payload.get("project") or work.target.arq_project_id
+    return None if project is None else str(project)
 
 
 @engine.use_case
@@ -417,7 +438,7 @@ def _may_load(
     for user in arq_db.holding_handles_of(context, [deployable_id]):
         if user.id != work.target.arq_id and (
             user.state != State.BIND_STARTED
-            or loads.wanted(loads.group_of(user)) != work.payload["image"]
+            or groups.image(loads.group_of(user)) != work.payload["image"]
         ):
             raise Failed("another accelerator request uses the deployable")
     _enter(context, work, "Programming")
@@ -457,6 +478,13 @@ def _forget_loaded(
     # Always: nodes of a cluster do not share the lock, but of two that change
     # one row only one commits.
     sync_db.mark(context, work.target.device_hostname)
+
+
+def _confirm(
+    context: RequestContext, work: Work, image: dict[str, Any]
+) -> None:
+    """Look once more before the card is touched; see images.confirm()."""
+    images.confirm(image, _card(context, work), _loaded_for(work))
 
 
 def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
@@ -501,7 +529,7 @@ def _store_loaded(
     traits = []
     if image.get("function_id"):
         traits.append(
-            loads.function_trait(
+            functions.trait(
                 work.target.deployable_driver_name, image["function_id"]
             )
         )
@@ -519,6 +547,7 @@ def _program(context: RequestContext, work: Work) -> None:
         if work.is_late():
             raise Late("it was not done in time")
         image = _resolve(context, work)
+        _confirm(context, work, image)
         _begin_program(context, work)
         faults.point("program-programming")
         _load(context, work, image)
@@ -540,6 +569,7 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         if work.is_late():
             raise Late("it was not done in time")
         image = _resolve(context, work)
+        _confirm(context, work, image)
         _begin_update(context, work)
         faults.point("firmware-programming")
         answer = work.agent.device_update(

@@ -45,7 +45,12 @@ def glance() -> Iterator[str]:
             "200 OK" if found else "404 Not Found",
             [("Content-Type", "application/json")],
         )
-        image = {"id": api.IMAGE, "status": "active", "tags": []}
+        image = {
+            "id": api.IMAGE,
+            "status": "active",
+            "visibility": "public",
+            "tags": [],
+        }
         return [json.dumps(image if found else {}).encode()]
 
     server = simple_server.make_server(

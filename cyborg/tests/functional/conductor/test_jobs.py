@@ -106,6 +106,8 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
         return {
             "id": image_id,
             "status": "active",
+            "visibility": "public",
+            "owner": "operators",
             "size": 3,
             "checksum": "x",
             "accel:function_id": f"fn-{image_id[:1]}",

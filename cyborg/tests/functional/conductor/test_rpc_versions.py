@@ -408,6 +408,7 @@ def test_an_old_agent_reports_and_is_programmed(
         lambda image, request_id=None: {
             "id": image,
             "status": "active",
+            "visibility": "public",
             "size": 3,
             "checksum": "x",
         },

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from cyborg import conf
 from cyborg.clients import auth
+from cyborg.clients import glance
 from cyborg.clients import placement as placement_client
 from cyborg.cmd import status
+from cyborg.common import exception
 from cyborg.db import engine as db_engine
 from cyborg.db import migration
 from cyborg.db import models
@@ -115,6 +117,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Messaging": SUCCESS,
         "RPC Version Pins": SUCCESS,
         "Host Names": WARNING,
+        "Bitstreams": WARNING,
         "Deprecated Options": SUCCESS,
     }
     assert "'cyborg-dbsync upgrade' brings it to" in str(
@@ -399,6 +402,101 @@ class TestServiceUser:
         ).service_user()
         assert result.code == FAILURE
         assert str(result.details).startswith("[nova] auth_type is not valid")
+
+
+class TestBitstreams:
+    def _profile(self, engine: sa.Engine, number: int, **keys: str) -> None:
+        group = {"resources:FPGA": "1"} | {
+            f"accel:{key}": value for key, value in keys.items()
+        }
+        add(
+            engine,
+            models.DeviceProfile,
+            uuid=records.uuid(number),
+            name=f"p{number}",
+            profile_json=json.dumps({"groups": [group]}),
+        )
+
+    def test_no_fpga(self, sqlite_db: sa.Engine, configure: Configure) -> None:
+        migration.create_schema()
+        self._profile(sqlite_db, 1)
+        result = configure("").bitstreams()
+        assert (result.code, result.details) == (
+            SUCCESS,
+            "There is no FPGA, and no profile for one.",
+        )
+
+    def test_what_is_refused(
+        self,
+        sqlite_db: sa.Engine,
+        configure: Configure,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        migration.create_schema()
+        images = [
+            {"id": "a", "visibility": "public", "owner": "p1", "name": "n"},
+            {"id": "b", "visibility": "private", "owner": "p2", "name": "n"},
+            {"id": "c", "visibility": "shared", "owner": "p3"}
+            | {"function_uuid": "3afb-01"},
+        ]
+
+        def find_images(**wanted: str) -> list[dict[str, Any]]:
+            if "tag" in wanted:
+                return images[1:]
+            return [
+                image
+                for image in images
+                if all(image.get(key) == wanted[key] for key in wanted)
+            ]
+
+        def get_image(image_id: str) -> dict[str, Any]:
+            found = find_images(id=image_id)
+            if not found:
+                raise exception.ImageNotFound(image=image_id)
+            return found[0]
+
+        monkeypatch.setattr(glance, "find_images", find_images)
+        monkeypatch.setattr(glance, "get_image", get_image)
+        monkeypatch.setattr(glance, "own_project", lambda: "service")
+        for number, keys in enumerate(
+            (
+                {"bitstream_name": "n"},
+                {"bitstream_id": "b"},
+                {"function:CUSTOM_FPGA_FUNCTION_INTEL_3AFB_01": "required"},
+                {"function_name:gzip": "required"},
+            ),
+            1,
+        ):
+            self._profile(sqlite_db, number, **keys)
+        checks = configure("")
+        result = checks.bitstreams()
+        assert (result.code, result.details) == (
+            WARNING,
+            "Images that are not loaded for every project: b (of project p2, "
+            "private), c (of project p3, shared). If their owners are "
+            "trusted with everybody's FPGAs, set [glance] bitstream_projects "
+            "= p2,p3,service on the controllers, or make the images public. "
+            "Device profiles that cannot be bound: p2 (image id=b is "
+            "refused), p3 (image function=CUSTOM_FPGA_FUNCTION_INTEL_3AFB_01 "
+            "is refused), p4 (image function_name=gzip is not to be found).",
+        )
+        # What it says helps.
+        kept = configure("[glance]\nbitstream_projects = p2,p3,service\n")
+        assert kept.bitstreams().details == (
+            "Device profiles that cannot be bound: p4 (image "
+            "function_name=gzip is not to be found)."
+        )
+
+    def test_no_image_service(
+        self, sqlite_db: sa.Engine, configure: Configure
+    ) -> None:
+        migration.create_schema()
+        self._profile(sqlite_db, 1, function_id="f")
+        result = configure(
+            "[glance]\nauth_type = none\nendpoint = http://127.0.0.1:1\n"
+        ).bitstreams()
+        assert result.code == WARNING
+        assert str(result.details).startswith("Not checked: The image service")
 
 
 class TestVersionPins:

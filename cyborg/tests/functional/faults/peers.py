@@ -167,6 +167,8 @@ class Glance:
         return {
             "id": self.images[function],
             "status": "active",
+            "visibility": "public",
+            "owner": "operators",
             "size": len(content(function)),
             "checksum": "8a3e0a9e0e0d3f5d6c2e9b1d2f6f3c77",
             "os_hash_algo": "sha256",

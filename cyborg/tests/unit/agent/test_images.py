@@ -10,6 +10,7 @@ from oslo_utils import uuidutils
 import pytest
 
 from cyborg.agent import images
+from cyborg.clients import bitstreams
 from cyborg.common import exception
 
 DATA = b"bitstream" * 1000
@@ -22,18 +23,20 @@ class Glance:
         self.data: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.error: Exception | None = None
+        self.owner = "p1"
 
     def add(self, data: bytes = DATA) -> dict[str, Any]:
         """Store an image; return it as an agent is called with it."""
         image_id = uuidutils.generate_uuid()
         self.data[image_id] = data
-        return images.describe(self.get_image(image_id))
+        return bitstreams.describe(self.get_image(image_id))
 
     def get_image(self, image_id: str) -> dict[str, Any]:
         data = self.data[image_id]
         return {
             "id": image_id,
             "status": "active",
+            "owner": self.owner,
             "size": len(data),
             "checksum": hashlib.md5(data, usedforsecurity=False).hexdigest(),
             "os_hash_algo": "sha512",
@@ -97,7 +100,9 @@ def test_same_image_with_other_data_is_another(
     image = glance.add()
     use(store, image)
     glance.data[image["id"]] = b"new"
-    renewed = images.describe(glance.get_image(image["id"]))
+    with pytest.raises(exception.ImageUnacceptable, match="its hash has"):
+        use(store, image)
+    renewed = bitstreams.describe(glance.get_image(image["id"]))
     assert use(store, renewed) == b"new"
 
 
@@ -121,6 +126,8 @@ def test_image_that_is_not_what_was_asked_for(
     reason: str,
 ) -> None:
     image = {**glance.add(), **changes}
+    # As Glance has it; what comes is something else.
+    del image["owner"]
     with pytest.raises(exception.ImageUnacceptable, match=reason):
         use(store, image)
     assert list(directory.iterdir()) == []
@@ -135,6 +142,7 @@ def test_image_without_hash_is_used_and_not_kept(
     glance: Glance, store: images.ImageStore, directory: pathlib.Path
 ) -> None:
     image = {**glance.add(), "hash_value": None}
+    del image["owner"]
     assert use(store, image) == DATA
     assert list(directory.iterdir()) == []
 
@@ -168,6 +176,22 @@ def test_download_may_not_take_for_ever(
         store.checkout(glance.add(), "", -1),
     ):
         pass
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_image_of_somebody_else_by_now(
+    glance: Glance, store: images.ImageStore, is_cached: bool
+) -> None:
+    image = glance.add()
+    if is_cached:
+        use(store, image)
+    glance.owner = "p2"
+    with pytest.raises(exception.ImageUnacceptable, match="its owner has"):
+        use(store, image)
+    assert len(glance.downloads) == is_cached
+    # A conductor of before does not say whose it was.
+    del image["owner"]
+    assert use(store, image) == DATA
 
 
 def test_damaged_cache_is_fetched_again(
@@ -293,12 +317,12 @@ def test_what_a_dead_agent_left_is_removed(
 def test_image_that_is_not_active(glance: Glance) -> None:
     record = {**glance.get_image(glance.add()["id"]), "status": "queued"}
     with pytest.raises(exception.ImageUnacceptable, match="queued"):
-        images.describe(record)
+        bitstreams.describe(record)
 
 
 def test_old_image_has_a_checksum_only(glance: Glance) -> None:
     record = glance.get_image(glance.add()["id"])
     del record["os_hash_algo"], record["os_hash_value"]
-    described = images.describe(record)
+    described = bitstreams.describe(record)
     assert described["hash_algo"] == "md5"
     assert described["hash_value"] == record["checksum"]
