@@ -69,6 +69,29 @@ Seconds for which a host has to go on reporting that a device is gone before
 its records are removed.
 """,
     ),
+    cfg.StrOpt(
+        "new_device_status",
+        default="enabled",
+        mutable=True,
+        choices=[
+            ("enabled", "The scheduler may use it at once."),
+            ("maintaining", "Not before an operator has enabled it."),
+        ],
+        help="""
+What becomes of a device that is seen for the first time. One that was there
+before, in the same place, is as it was left.
+""",
+    ),
+    cfg.IntOpt(
+        "device_event_days",
+        default=365,
+        min=1,
+        mutable=True,
+        help="""
+Days after which what happened to a device is forgotten. Each bind and each
+release of a device is a row of some 300 bytes.
+""",
+    ),
     cfg.IntOpt(
         "orphan_grace",
         default=3600,

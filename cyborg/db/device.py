@@ -65,6 +65,16 @@ def of_identities(
     ).all()
 
 
+@engine.reader
+def existing(context: RequestContext, ids: Collection[int]) -> set[int]:
+    """Return which of the devices there still are."""
+    return set(
+        context.connection.execute(
+            sa.select(DEVICES.c.id).where(DEVICES.c.id.in_(ids))
+        ).scalars()
+    )
+
+
 @engine.writer
 def update(context: RequestContext, id_: int, values: dict[str, Any]) -> None:
     """Change columns of a device."""

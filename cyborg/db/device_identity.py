@@ -135,13 +135,21 @@ def give(context: RequestContext, identities: Mapping[int, int]) -> None:
 
 
 @engine.writer
-def forget(context: RequestContext, ids: Collection[int]) -> int:
-    """Delete those that nothing refers to any more; returns how many."""
+def forget(context: RequestContext, within: tuple[int, int | None]) -> int:
+    """Delete those that nothing refers to any more; returns how many.
+
+    :param within: the id after which to begin, and the last one; None = the
+        last there is
+    """
+    first, last = within
+    unused = [
+        IDENTITIES.c.id > first,
+        ~sa.exists().where(DEVICES.c.identity_id == IDENTITIES.c.id),
+        ~sa.exists().where(CONDITIONS.c.identity_id == IDENTITIES.c.id),
+        ~sa.exists().where(EVENTS.c.identity_id == IDENTITIES.c.id),
+    ]
+    if last is not None:
+        unused.append(IDENTITIES.c.id <= last)
     return context.connection.execute(
-        sa.delete(IDENTITIES).where(
-            IDENTITIES.c.id.in_(ids),
-            ~sa.exists().where(DEVICES.c.identity_id == IDENTITIES.c.id),
-            ~sa.exists().where(CONDITIONS.c.identity_id == IDENTITIES.c.id),
-            ~sa.exists().where(EVENTS.c.identity_id == IDENTITIES.c.id),
-        )
+        sa.delete(IDENTITIES).where(*unused)
     ).rowcount

@@ -33,7 +33,7 @@ class NewDeployable:
 @dataclasses.dataclass
 class NewDevice:
     values: dict[str, Any]
-    control_path: report.DriverControlPathID
+    reported: report.DriverDevice
     deployables: list[NewDeployable]
 
 
@@ -68,6 +68,10 @@ class Changes:
     )
     # place: id of the handle that comes here from another deployable
     moved: dict[str, int] = dataclasses.field(default_factory=dict)
+    # What is reported of each device that is stored; changes nothing.
+    reported: dict[int, report.DriverDevice] = dataclasses.field(
+        default_factory=dict
+    )
     # cpid_info: why the device was left as it is
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -298,7 +302,7 @@ def _device_values(
 def _new_device(device: report.DriverDevice, driver: str | None) -> NewDevice:
     return NewDevice(
         values={"driver": None} | _device_values(device, driver),
-        control_path=device.controlpath_id,
+        reported=device,
         deployables=[_new_deployable(d) for d in device.deployable_list],
     )
 
@@ -318,6 +322,7 @@ def _compare_device(
     device: report.DriverDevice,
     driver: str | None,
 ) -> None:
+    changes.reported[row.id] = device
     values = _differing(row, _device_values(device, driver))
     if values:
         changes.device_values[row.id] = values

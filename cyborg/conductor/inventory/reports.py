@@ -10,7 +10,9 @@ from oslo_log import log as logging
 
 from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import comparing
+from cyborg.conductor.inventory import identifying
 from cyborg.conductor.inventory import storing
+from cyborg.conductor.life import events
 from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
@@ -74,7 +76,9 @@ def report_data(
     changes = comparing.compare(stored, devices, drivers)
     for cpid, problem in changes.problems.items():
         LOG.error("Device %s of host %s: %s", cpid, hostname, problem)
+    happened = identifying.identify(context, hostname, stored, changes)
     storing.apply(context, hostname, changes)
+    events.record(context, happened, events.agent(hostname))
     host_db.store_report(
         context,
         hostname,

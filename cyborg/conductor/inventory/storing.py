@@ -51,8 +51,8 @@ def _insert_devices(
         [
             {
                 "device_id": device_id,
-                "cpid_type": device.control_path.cpid_type,
-                "cpid_info": device.control_path.cpid_info,
+                "cpid_type": device.reported.controlpath_id.cpid_type,
+                "cpid_info": device.reported.controlpath_id.cpid_info,
             }
             for device, device_id in zip(devices, device_ids, strict=True)
         ],

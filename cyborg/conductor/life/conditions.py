@@ -5,6 +5,7 @@ them. What has the effect ``no-schedule`` is reserved in Placement.
 """
 
 from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import datetime
@@ -54,6 +55,24 @@ class Condition:
             "reason": self.reason,
             "until": self.until,
         }
+
+
+def is_status(key: str, source: str) -> bool:
+    """Tell whether it is the condition that ``devices.status`` shows."""
+    return key == MAINTAINING and source == Source.OPERATOR
+
+
+def status(fenced: bool, reason: str | None) -> dict[str, Any]:
+    """Return what ``devices`` shows of that condition."""
+    if not fenced:
+        return {
+            "status": constants.DeviceStatus.ENABLED.value,
+            "status_reason": None,
+        }
+    return {
+        "status": constants.DeviceStatus.MAINTAINING.value,
+        "status_reason": (reason or "")[:255] or None,
+    }
 
 
 @engine.writer
@@ -122,18 +141,42 @@ def put(
         who,
     )
     for item in changed:
-        if _is_status(item.key, item.source):
+        if is_status(item.key, item.source):
             device_db.update(
                 context,
                 item.device.id,
-                {
-                    "status": constants.DeviceStatus.MAINTAINING.value,
-                    "status_reason": (item.reason or "")[:255] or None,
-                },
+                status(True, item.reason),
             )
     for hostname in sorted(fenced):
         sync_db.mark(context, hostname)
     return bool(changed)
+
+
+@engine.writer
+def begin(
+    context: RequestContext, devices: Mapping[str, tuple[int, str | None]]
+) -> list[events.Event]:
+    """Have devices that are stored only now begin as disabled.
+
+    :param devices: by uuid, the card that each is, and why
+    :returns: what the caller has to record with all else that happened
+    """
+    what = {
+        "key": MAINTAINING,
+        "effect": Effect.NO_SCHEDULE.value,
+        "source": Source.OPERATOR.value,
+    }
+    condition_db.create(
+        context,
+        [
+            what | {"identity_id": identity, "reason": reason, "until": None}
+            for identity, reason in devices.values()
+        ],
+    )
+    return [
+        events.Event(Kind.CONDITION_SET, uuid, identity, reason, what)
+        for uuid, (identity, reason) in devices.items()
+    ]
 
 
 @engine.writer
@@ -195,14 +238,11 @@ def _remove(
         who,
     )
     for row in gone:
-        if _is_status(row.key, row.source):
+        if is_status(row.key, row.source):
             device_db.update(
                 context,
                 by_identity[row.identity_id].id,
-                {
-                    "status": constants.DeviceStatus.ENABLED.value,
-                    "status_reason": None,
-                },
+                status(False, None),
             )
     for hostname in sorted(
         {
@@ -223,11 +263,6 @@ def _lock(context: RequestContext, devices: Collection[Any]) -> dict[str, int]:
 
 def _differs(row: Any, values: dict[str, Any]) -> bool:
     return any(getattr(row, name) != value for name, value in values.items())
-
-
-def _is_status(key: str, source: str) -> bool:
-    """Tell whether it is the condition that ``devices.status`` shows."""
-    return key == MAINTAINING and source == Source.OPERATOR
 
 
 def _record(

@@ -4,6 +4,7 @@ Providers go first, and only if nothing is allocated from them; then the rows,
 if nothing refers to them.
 """
 
+from collections.abc import Sequence
 import datetime
 from typing import Any
 
@@ -15,10 +16,13 @@ from oslo_utils import uuidutils
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common import liveness
+from cyborg.conductor.life import events
 from cyborg.conductor.placement import desired
 from cyborg.conductor.placement import passes
 from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
+from cyborg.db import device as device_db
+from cyborg.db import engine
 from cyborg.db import host_sync as sync_db
 from cyborg.db import removal as removal_db
 
@@ -57,27 +61,46 @@ def remove_gone(pass_: passes.Pass) -> None:
         if _remove_provider(pass_, row, made)
     ]
     faults.point("providers-removed")
-    deleted: set[int] = set()
-    if removed:
-        deleted = removal_db.delete_gone(
-            pass_.context, pass_.hostname, removed
+    deleted, parts = _delete_rows(pass_.context, pass_, removed, before)
+    for id_ in deleted:
+        LOG.info(
+            "Deployable %s of host %s is gone and was removed",
+            gone[id_].name,
+            pass_.hostname,
         )
-        for id_ in deleted:
-            LOG.info(
-                "Deployable %s of host %s is gone and was removed",
-                gone[id_].name,
-                pass_.hostname,
-            )
-    parts = removal_db.delete_gone_parts(pass_.context, pass_.hostname, before)
     if deleted or parts:
-        known = pass_.rows.devices
         pass_.rows = sync_db.load(pass_.context, pass_.hostname)
-        left = {row.id for row in pass_.rows.devices}
-        notifications.devices(
-            pass_.context,
-            notifications.Event.DEVICE_DELETE,
-            [row for row in known if row.id not in left],
+
+
+@engine.use_case
+def _delete_rows(
+    context: RequestContext,
+    pass_: passes.Pass,
+    deployables: list[int],
+    before: datetime.datetime,
+) -> tuple[set[int], int]:
+    """Delete deployables, and what is gone and Placement knows nothing of.
+
+    :returns: ids of the deployables that were deleted, and how many others
+    """
+    deleted: set[int] = set()
+    if deployables:
+        deleted = removal_db.delete_gone(context, pass_.hostname, deployables)
+    parts = removal_db.delete_gone_parts(context, pass_.hostname, before)
+    if deleted or parts:
+        left = device_db.existing(context, [r.id for r in pass_.rows.devices])
+        _tell_removed(
+            context, [r for r in pass_.rows.devices if r.id not in left]
         )
+    return deleted, parts
+
+
+def _tell_removed(context: RequestContext, devices: Sequence[Any]) -> None:
+    """Tell of devices that this transaction has deleted."""
+    events.record(
+        context, [events.of(row, events.Kind.REMOVED) for row in devices]
+    )
+    notifications.devices(context, notifications.Event.DEVICE_DELETE, devices)
 
 
 def _made(pass_: passes.Pass) -> dict[int, str]:
@@ -165,10 +188,7 @@ def remove_host(context: RequestContext, hostname: str) -> None:
         for provider in _providers_of(pass_):
             pass_.client.delete_provider(provider.uuid)
             LOG.info("Deleted provider %s of %s", provider.name, hostname)
-        removal_db.delete(context, hostname)
-        notifications.devices(
-            context, notifications.Event.DEVICE_DELETE, pass_.rows.devices
-        )
+        _delete_host(context, pass_)
     except Exception as error:
         # What was deleted too early comes back with the next comparison.
         sync_db.fail(
@@ -180,6 +200,12 @@ def remove_host(context: RequestContext, hostname: str) -> None:
         )
         raise
     LOG.warning("Host %s was deleted", hostname)
+
+
+@engine.use_case
+def _delete_host(context: RequestContext, pass_: passes.Pass) -> None:
+    removal_db.delete(context, pass_.hostname)
+    _tell_removed(context, pass_.rows.devices)
 
 
 def _refuse_alive(host: Any) -> None:

@@ -20,6 +20,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor import quota
+from cyborg.conductor.life import conditions
 from cyborg.conductor.requests import binding
 from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
@@ -27,6 +28,8 @@ from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import bound_instance as bound_db
 from cyborg.db import data_migrations
+from cyborg.db import device_event as event_db
+from cyborg.db import device_identity as identity_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import orphans as orphans_db
@@ -67,6 +70,8 @@ class Sweeper:
             self.find_owners,
             self.look_for_servers,
             self.recount_quotas,
+            end_conditions,
+            self.forget_history,
         ):
             try:
                 repair(context)
@@ -144,11 +149,23 @@ class Sweeper:
             )
         self._recounted_at = now
 
+    def forget_history(self, context: RequestContext) -> None:
+        """Forget events that are old, and cards that nothing is left of."""
+        event_db.trim(context, CONF.conductor.device_event_days, SPAN)
+        identity_db.forget(
+            context, self._next(context, identity_db.IDENTITIES)
+        )
+
     def look_for_servers(self, context: RequestContext) -> None:
         """Look at the next instances that have ARQs."""
         instances = orphans_db.instances_after(context, self._marker, BATCH)
         self._marker = instances[-1] if len(instances) == BATCH else ""
         check_instances(context, instances)
+
+
+def end_conditions(context: RequestContext) -> None:
+    """Clear the conditions of devices whose time is over."""
+    conditions.end(context, BATCH)
 
 
 # -- ARQs that stand where nobody stays

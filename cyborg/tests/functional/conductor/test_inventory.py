@@ -669,7 +669,7 @@ def test_statements_depend_on_tables_not_on_devices(
         return len(statements)
 
     cost(1, 0)
-    assert cost(1, 1) == cost(8, 2) <= 20
+    assert cost(1, 1) == cost(8, 2) <= 22
 
 
 def test_a_heartbeat_is_one_statement(store: inventory.Store) -> None:
