@@ -63,6 +63,13 @@ class Driver(abc.ABC):
             empty list would say that there is nothing
         """
 
+    def init_host(self) -> None:  # noqa: B027
+        """Make the host ready, once, before the first discovery.
+
+        Not in a dry run. Where it fails it is tried again before the next
+        discovery, and the driver counts as incomplete till then.
+        """
+
     def warnings(self) -> list[str]:
         """Return what the last discovery found odd, each in one line.
 

@@ -16,6 +16,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from stevedore import named
 
+from cyborg.accelerator import adapted
 from cyborg.accelerator import driver as driver_api
 from cyborg.agent import gates
 from cyborg.agent import report
@@ -40,9 +41,11 @@ class Enabled:
     """
 
     name: str
-    factory: Callable[[], driver_api.Driver] | None
+    factory: Callable[[], Any] | None
     error: str | None = None
     instance: driver_api.Driver | None = None
+    # Whether the driver has made the host ready.
+    is_ready: bool = False
     gate: gates.Gate = dataclasses.field(default_factory=gates.Gate)
 
     def get(self) -> driver_api.Driver:
@@ -53,8 +56,19 @@ class Enabled:
         if self.instance is None:
             if self.factory is None:
                 raise exception.DriverError(reason=self.error)
-            self.instance = self.factory()
+            self.instance = adapted.adapt(self.factory())
         return self.instance
+
+    def ready(self) -> driver_api.Driver:
+        """Return the instance when it has made the host ready.
+
+        :raises DriverError: it cannot be made
+        """
+        instance = self.get()
+        if not self.is_ready:
+            instance.init_host()
+            self.is_ready = True
+        return instance
 
     def capabilities(self) -> list[str]:
         if self.instance is None:
@@ -192,9 +206,9 @@ class Discovery:
                     )
                 return
             try:
-                devices = enabled.get().discover()
-                found = self._read(enabled, devices)
-                self._warn(enabled.name, enabled.get().warnings())
+                driver = enabled.ready()
+                found = self._read(enabled, driver.discover())
+                self._warn(enabled.name, driver.warnings())
             except Exception as error:
                 LOG.exception("Driver %s failed to discover", enabled.name)
                 found = self._failed(

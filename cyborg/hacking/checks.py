@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "cyborg.objects.fields",
         "cyborg.common",
     ),
+    "cyborg.objects.driver_objects": ("cyborg.objects.report",),
     "cyborg.accelerator": (
         "cyborg.objects.report",
         "cyborg.privsep",

@@ -1,0 +1,1 @@
+"""What drivers report, where drivers for OpenStack Cyborg import it from."""

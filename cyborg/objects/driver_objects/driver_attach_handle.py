@@ -1,0 +1,3 @@
+from cyborg.objects.report import DriverAttachHandle
+
+__all__ = ("DriverAttachHandle",)

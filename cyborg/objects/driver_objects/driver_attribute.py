@@ -1,0 +1,3 @@
+from cyborg.objects.report import DriverAttribute
+
+__all__ = ("DriverAttribute",)

@@ -1,0 +1,3 @@
+from cyborg.objects.report import DriverControlPathID
+
+__all__ = ("DriverControlPathID",)

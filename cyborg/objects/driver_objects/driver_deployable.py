@@ -1,0 +1,3 @@
+from cyborg.objects.report import DriverDeployable
+
+__all__ = ("DriverDeployable",)

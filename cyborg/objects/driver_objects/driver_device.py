@@ -1,0 +1,3 @@
+from cyborg.objects.report import DriverDevice
+
+__all__ = ("DriverDevice",)
