@@ -35,6 +35,8 @@ def plain(value: Any) -> Any:
             name: plain(getattr(value, name))
             for name in value.fields
             if name not in _NOT_REPORTED
+            # As long as nobody says anything, reports stay what they were.
+            and (name != "device_state" or getattr(value, name) is not None)
         }
     if isinstance(value, list):
         return [plain(item) for item in value]

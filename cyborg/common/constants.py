@@ -16,6 +16,9 @@ class DeviceType(enum.StrEnum):
     QAT = "QAT"
     NIC = "NIC"
     SSD = "SSD"
+    MDEV = "MDEV"
+    PCI = "PCI"
+    NVME = "NVME"
     PMEM = "PMEM"
 
 

@@ -1,4 +1,4 @@
-"""States of an accelerator request (ARQ) and the moves between them."""
+"""States of accelerator requests (ARQs) and devices, and the moves between."""
 
 import enum
 
@@ -47,3 +47,54 @@ MAY_BECOME: dict[ARQState, tuple[ARQState, ...]] = {
 
 # An instance whose ARQs are all in these states has nothing to wait for.
 RESOLVED = (ARQState.BOUND, ARQState.BIND_FAILED, ARQState.DELETING)
+
+
+class DeviceState(enum.StrEnum):
+    """Where a device stands between two guests; ``devices.device_state``."""
+
+    AVAILABLE = "available"  # no handle of it is in use
+    ALLOCATED = "allocated"  # some handle of it is in use
+    PENDING_CLEANING = "pending_cleaning"  # has to be cleaned first
+    CLEANING = "cleaning"  # is being cleaned
+    ERROR = "error"  # cleaning was given up
+
+
+# These two follow from the handles; everything else is somebody's decision.
+DERIVED = (DeviceState.AVAILABLE, DeviceState.ALLOCATED)
+# Nobody is given a handle of a device in one of these.
+UNFIT = (
+    DeviceState.PENDING_CLEANING,
+    DeviceState.CLEANING,
+    DeviceState.ERROR,
+)
+
+# target: the states it may be reached from, as for ARQs. Where one of DERIVED
+# is a source, so is NULL, which earlier releases left.
+DEVICE_MAY_BECOME: dict[DeviceState, tuple[DeviceState, ...]] = {
+    DeviceState.AVAILABLE: (
+        DeviceState.ALLOCATED,
+        # Cleaned, or released by an operator.
+        DeviceState.PENDING_CLEANING,
+        DeviceState.CLEANING,
+        DeviceState.ERROR,
+    ),
+    DeviceState.ALLOCATED: (
+        DeviceState.AVAILABLE,
+        # Released by an operator while a guest holds a handle of it.
+        DeviceState.PENDING_CLEANING,
+        DeviceState.CLEANING,
+        DeviceState.ERROR,
+    ),
+    DeviceState.PENDING_CLEANING: (
+        DeviceState.AVAILABLE,
+        DeviceState.ALLOCATED,
+        # Once more: the host was restarted, or an operator asks for it.
+        DeviceState.CLEANING,
+        DeviceState.ERROR,
+    ),
+    DeviceState.CLEANING: (DeviceState.PENDING_CLEANING, DeviceState.ERROR),
+    DeviceState.ERROR: (
+        DeviceState.PENDING_CLEANING,
+        DeviceState.CLEANING,
+    ),
+}

@@ -22,6 +22,8 @@ from cyborg.common import exception
 from cyborg.db import engine as db_engine
 from cyborg.db import models
 from cyborg.db.migrations import baseline
+from cyborg.db.migrations import conflicts
+from cyborg.db.migrations import exclusive
 
 CONF = conf.CONF
 
@@ -109,7 +111,7 @@ def is_new(connection: sa.Connection) -> bool:
 def problem(connection: sa.Connection) -> str | None:
     """Return why this release cannot upgrade the database, or None."""
     found = stamps(connection)
-    if len(found) > 1:
+    if len(found) > 1 and not _have_parted(found):
         return (
             "The database is stamped with more than one revision: "
             f"{', '.join(found)}. Restore it from a backup, or stamp it with "
@@ -126,20 +128,41 @@ def problem(connection: sa.Connection) -> str | None:
             "database of an older release has to be upgraded with that "
             "release's tools to 2023.2 first."
         )
-    if found[0] in TOO_OLD:
+    old = set(found).intersection(TOO_OLD)
+    if old:
         return (
-            f"The database is at revision {found[0]}, of a release before "
+            f"The database is at revision {old.pop()}, of a release before "
             "2023.2. Upgrade it with the tools of OpenStack Cyborg 2023.2 "
             f"or later to revision {BASE} first."
         )
-    known = {revision.revision for revision in _script().walk_revisions()}
-    if found[0] not in known:
+    unknown = sorted(set(found) - _revisions().keys())
+    if unknown:
         return (
-            f"The database is at revision {found[0]}, which this release "
+            f"The database is at revision {unknown[0]}, which this release "
             "does not know: a newer release has upgraded it. Install that "
             "release, or restore a backup."
         )
     return None
+
+
+def _revisions() -> dict[str, set[str]]:
+    """Return the revisions this release knows, each with those before it."""
+    before: dict[str, set[str]] = {}
+    # They come from the newest to the oldest.
+    for item in reversed(list(_script().walk_revisions())):
+        parents = alembic_util.to_tuple(item.down_revision, default=())
+        before[item.revision] = set(parents).union(
+            *(before[parent] for parent in parents)
+        )
+    return before
+
+
+def _have_parted(found: tuple[str, ...]) -> bool:
+    """Tell whether an upgrade stopped before two lines of revisions met."""
+    before = _revisions()
+    return before.keys() >= set(found) and not any(
+        before[one].intersection(found) for one in found
+    )
 
 
 def _holds_nothing(connection: sa.Connection) -> bool:
@@ -177,10 +200,19 @@ def upgrade(revision: str | None = None) -> None:
     :raises SchemaRefused: with advice, if the database is not one that can
         be upgraded, or rows stand in the way
     """
-    with _connecting() as connection:
+    with (
+        _connecting() as connection,
+        exclusive.changing_schema(connection),
+    ):
         refusal = problem(connection)
         if refusal:
             raise exception.SchemaRefused(reason=refusal)
+        found = conflicts.find(connection)
+        if found:
+            raise exception.SchemaRefused(
+                reason="Rows have to be repaired first; nothing was changed."
+                "\n" + conflicts.describe(found)
+            )
         _run(connection, command.upgrade, revision or "head")
 
 
@@ -210,7 +242,10 @@ def create_schema() -> None:
 
     :raises SchemaRefused: if the database has a version or tables already
     """
-    with _connecting() as connection:
+    with (
+        _connecting() as connection,
+        exclusive.changing_schema(connection),
+    ):
         found = stamps(connection)
         if found:
             raise exception.SchemaRefused(
@@ -304,9 +339,15 @@ def _label_differences(connection: sa.Connection) -> list[str]:
             column = table.columns.get(found["name"])
             if (
                 column is not None
-                and isinstance(column.type, sa.Enum)
+                and isinstance(column.type, models.Label)
                 and isinstance(found["type"], sa.Enum)
-                and list(found["type"].enums) != list(column.type.enums)
+                # What another release has added does no harm.
+                and [
+                    label
+                    for label in found["type"].enums
+                    if label in column.type.labels
+                ]
+                != list(column.type.labels)
             ):
                 differences.append(
                     f"labels of {table.name}.{column.name} differ: "

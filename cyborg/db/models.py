@@ -30,8 +30,30 @@ class Base(
     id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
 
 
-def _enum(name: str, values: Any) -> sa.Enum:
-    return sa.Enum(*[str(value) for value in values], name=name)
+class Label(sa.types.TypeDecorator[str]):
+    """One label of an enumeration.
+
+    A label that a later release has stored reads as what it is: one row
+    that is not understood must not hide all others.
+    """
+
+    impl = sa.Enum
+    cache_ok = True
+
+    def __init__(self, *labels: str, name: str) -> None:
+        super().__init__(*labels, name=name)
+        self.labels = labels
+        self.name = name
+
+    def copy(self, **_: Any) -> "Label":
+        return Label(*self.labels, name=self.name)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: Any) -> None:
+        """Leave what the driver returns as it is: text."""
+
+
+def _enum(name: str, values: Any) -> Label:
+    return Label(*[str(value) for value in values], name=name)
 
 
 def _foreign_key(column: str, name: str) -> sa.ForeignKey:
@@ -133,6 +155,10 @@ class Device(Base):
     status: orm.Mapped[str] = orm.mapped_column(
         _enum("device_status", constants.DeviceStatus),
         default=constants.DeviceStatus.ENABLED.value,
+    )
+    # NULL = an earlier release made the row; see cyborg.db.device_state.
+    device_state: orm.Mapped[str | None] = orm.mapped_column(
+        _enum("device_state", states.DeviceState)
     )
     status_reason: orm.Mapped[str | None]
     # Entry point that reported it; NULL = not known (an older agent).

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from cyborg.common import exception
 from cyborg.common.i18n import _
 from cyborg.context import RequestContext
+from cyborg.db import models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,9 @@ def given(**values: Collection[str] | None) -> dict[str, Any]:
 def _comparable(key: Any) -> Any:
     # Each engine orders an enumeration in its own way.
     return (
-        sa.cast(key, sa.String(64)) if isinstance(key.type, sa.Enum) else key
+        sa.cast(key, sa.String(64))
+        if isinstance(key.type, models.Label)
+        else key
     )
 
 
@@ -158,8 +161,8 @@ def is_one_of(column: Any, values: Sequence[str]) -> sa.ColumnElement[bool]:
     What an enumeration does not have matches nothing: PostgreSQL would
     refuse to compare it.
     """
-    if isinstance(column.type, sa.Enum):
-        values = [value for value in values if value in column.type.enums]
+    if isinstance(column.type, models.Label):
+        values = [value for value in values if value in column.type.labels]
     return column.in_(values)
 
 

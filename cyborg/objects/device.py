@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from oslo_utils import versionutils
 from oslo_versionedobjects import fields
 
 from cyborg.common import constants
 from cyborg.objects import base
+from cyborg.objects import fields as cyborg_fields
 
 
 def _values(enumeration: Any) -> tuple[str, ...]:
@@ -16,12 +18,14 @@ def _values(enumeration: Any) -> tuple[str, ...]:
 class Device(base.CyborgObject):
     """One physical card in one host."""
 
-    # 1.2: status; 1.3: type may be PMEM
-    VERSION = "1.3"
+    # Versions up to 1.5 are those of OpenStack Cyborg. 1.2: status; 1.3:
+    # type may be MDEV, PCI; 1.4: NVME; 1.5: device_state; 1.6: type may be
+    # PMEM.
+    VERSION = "1.6"
     fields = {
         "id": fields.IntegerField(),
         "uuid": fields.UUIDField(),
-        "type": fields.EnumField(valid_values=_values(constants.DeviceType)),
+        "type": cyborg_fields.DeviceTypeField(),
         "vendor": fields.StringField(),
         "model": fields.StringField(),
         "std_board_info": fields.StringField(nullable=True),
@@ -31,7 +35,34 @@ class Device(base.CyborgObject):
             valid_values=_values(constants.DeviceStatus),
             default=constants.DeviceStatus.ENABLED.value,
         ),
+        "device_state": cyborg_fields.DeviceStateField(nullable=True),
     }
+
+    def obj_make_compatible(
+        self, primitive: dict[str, Any], target_version: str
+    ) -> None:
+        """Write it for a peer of an earlier version of OpenStack Cyborg.
+
+        :raises ObjectActionError: it has no word for the type
+        """
+        super().obj_make_compatible(primitive, target_version)
+        cyborg_fields.refuse_newer(
+            self.obj_name(), target_version, "type", self.type, _SINCE
+        )
+        target = versionutils.convert_version_to_tuple(target_version)
+        for name, since in (("device_state", (1, 5)), ("status", (1, 2))):
+            if target < since:
+                primitive.pop(name, None)
+
+
+# Device: since which version a type is known.
+_SINCE = {
+    "AICHIP": "1.1",
+    "MDEV": "1.3",
+    "PCI": "1.3",
+    "NVME": "1.4",
+    "PMEM": "1.6",
+}
 
 
 @base.CyborgObjectRegistry.register

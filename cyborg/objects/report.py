@@ -7,10 +7,12 @@ has nothing to say about.
 from typing import Any
 from typing import ClassVar
 
+from oslo_utils import versionutils
 from oslo_versionedobjects import fields
 
 from cyborg.common import constants
 from cyborg.objects import base
+from cyborg.objects import fields as cyborg_fields
 
 
 class DriverObject(base.CyborgObject):
@@ -93,8 +95,11 @@ class DriverDeployable(DriverObject):
 class DriverDevice(DriverObject):
     """One card. ``stub`` means: it is there, leave its records as they are."""
 
-    # 1.0: first; 1.1: type may be PMEM
-    VERSION = "1.1"
+    # Versions up to 1.4 are those of OpenStack Cyborg. 1.1: type may be
+    # AICHIP; 1.2: MDEV, PCI; 1.3: NVME; 1.4: device_state; 1.5: type may be
+    # PMEM. Before it knew of them, this project had a 1.1 that is 1.0 with
+    # PMEM.
+    VERSION = "1.5"
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "std_board_info": None,
         "vendor_board_info": None,
@@ -104,9 +109,7 @@ class DriverDevice(DriverObject):
     fields = {
         "vendor": fields.StringField(),
         "model": fields.StringField(),
-        "type": fields.EnumField(
-            valid_values=tuple(str(t) for t in constants.DeviceType)
-        ),
+        "type": cyborg_fields.DeviceTypeField(),
         "std_board_info": fields.StringField(nullable=True),
         "vendor_board_info": fields.StringField(nullable=True),
         "controlpath_id": fields.ObjectField("DriverControlPathID"),
@@ -114,11 +117,85 @@ class DriverDevice(DriverObject):
             "DriverDeployable", default=[]
         ),
         "stub": fields.BooleanField(default=False),
+        # What a driver that cleans says of a new card; None = nothing.
+        "device_state": cyborg_fields.DeviceStateField(nullable=True),
     }
+    obj_relationships = {
+        "controlpath_id": [("1.0", "1.0")],
+        "deployable_list": [("1.0", "1.0")],
+    }
+
+    def obj_to_primitive(
+        self, target_version: str | None = None, version_manifest: Any = None
+    ) -> dict[str, Any]:
+        """Return what peers read, in the oldest form that says all of it.
+
+        So conductors of this project's first versions read it as well.
+        """
+        primitive: dict[str, Any] = super().obj_to_primitive(
+            target_version, version_manifest
+        )
+        if (
+            target_version is None
+            and self.device_state is None
+            and self._has_type_of(_BEFORE_17)
+        ):
+            return _without_state(primitive)
+        return primitive
+
+    def obj_make_compatible(
+        self, primitive: dict[str, Any], target_version: str
+    ) -> None:
+        """Write it for a peer of an earlier version of OpenStack Cyborg.
+
+        :raises ObjectActionError: it has no word for the type
+        """
+        super().obj_make_compatible(primitive, target_version)
+        cyborg_fields.refuse_newer(
+            self.obj_name(), target_version, "type", self.type, _SINCE
+        )
+        target = versionutils.convert_version_to_tuple(target_version)
+        if target < (1, 4):
+            primitive.pop("device_state", None)
 
     def to_1_0(self) -> dict[str, Any] | None:
         """Return what a conductor of RPC 1.0 reads; None if it cannot."""
-        if self.type == constants.DeviceType.PMEM:
+        if not self._has_type_of(_IN_1_0):
             return None
-        primitive: dict[str, Any] = self.obj_to_primitive()
-        return primitive | {"cyborg_object.version": "1.0"}
+        return _without_state(super().obj_to_primitive()) | {
+            "cyborg_object.version": "1.0"
+        }
+
+    def _has_type_of(self, types: frozenset[str]) -> bool:
+        return self.obj_attr_is_set("type") and self.type in types
+
+
+# DriverDevice: since which version a type is known.
+_SINCE = {
+    "AICHIP": "1.1",
+    "MDEV": "1.2",
+    "PCI": "1.2",
+    "NVME": "1.3",
+    "PMEM": "1.5",
+}
+# Conductors of RPC 1.0 take AICHIP, whatever the version says.
+_IN_1_0 = frozenset(
+    str(kind) for kind in constants.DeviceType if kind not in _SINCE
+) | {"AICHIP"}
+# What this project's first conductors know.
+_BEFORE_17 = _IN_1_0 | {"PMEM"}
+
+
+def _without_state(primitive: dict[str, Any]) -> dict[str, Any]:
+    data = dict(primitive["cyborg_object.data"])
+    data.pop("device_state", None)
+    without = primitive | {
+        "cyborg_object.version": "1.1",
+        "cyborg_object.data": data,
+    }
+    changes = primitive.get("cyborg_object.changes")
+    if changes is not None:
+        without["cyborg_object.changes"] = [
+            name for name in changes if name != "device_state"
+        ]
+    return without

@@ -29,6 +29,16 @@ ENUMS = {
     "substate": ("Initial",),
 }
 
+# How the types of devices are ordered when all are known. Two lines of
+# revisions add to them, and PostgreSQL cannot move what is there.
+DEVICE_TYPES = (
+    *ENUMS["device_type"],
+    "MDEV",
+    "PCI",
+    "NVME",
+    "PMEM",
+)
+
 
 def table_options() -> dict[str, Any]:
     """Return what every table is created with on MySQL and MariaDB."""

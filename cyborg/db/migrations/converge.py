@@ -1,9 +1,12 @@
 """Schema changes that look first, so that they can be repeated."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from alembic import op
 import sqlalchemy as sa
+
+from cyborg.db.migrations import baseline
 
 # What a foreign key does on delete when it does nothing.
 _PASSIVE = (None, "RESTRICT", "NO ACTION")
@@ -62,10 +65,124 @@ def column(table: str, new: sa.Column[Any]) -> None:
         op.add_column(table, new)
 
 
-def create_table(name: str, *items: Any, **options: Any) -> None:
-    """Create a table; its indexes are :func:`index`'s to make."""
-    if not sa.inspect(op.get_bind()).has_table(name):
-        op.create_table(name, *items, **options)
+def create_table(
+    name: str,
+    *items: Any,
+    like: tuple[str, str] = ("devices", "uuid"),
+    **options: Any,
+) -> None:
+    """Create a table; its indexes are :func:`index`'s to make.
+
+    :param like: table and column that texts of the new table are compared
+        with, see :func:`collate`
+    """
+    if sa.inspect(op.get_bind()).has_table(name):
+        collate(name, like)
+        return
+    options = baseline.table_options() | options
+    found = _collation(*like)
+    if found is not None:
+        options["mysql_charset"], options["mysql_collate"] = found
+    op.create_table(name, *items, **options)
+
+
+def _collation(table: str, column: str) -> tuple[str, str] | None:
+    """Return character set and collation of a column; None if not MySQL."""
+    connection = op.get_bind()
+    if not is_mysql(connection):
+        return None
+    charset, collation = connection.execute(
+        sa.text(
+            "SELECT character_set_name, collation_name "
+            "FROM information_schema.columns WHERE table_schema = DATABASE() "
+            "AND table_name = :table AND column_name = :column"
+        ),
+        {"table": table, "column": column},
+    ).one()
+    return charset, collation
+
+
+def collate(name: str, like: tuple[str, str] = ("devices", "uuid")) -> None:
+    """Give the texts of a table the collation of a column of another.
+
+    MySQL refuses to compare texts of two collations. What a server gives to
+    a new table by itself depends on its version, and old tables keep theirs.
+    """
+    wanted = _collation(*like)
+    if wanted is None:
+        return
+    others = op.get_bind().scalar(
+        sa.text(
+            "SELECT COUNT(*) FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND table_name = :table "
+            "AND collation_name <> :collation"
+        ),
+        {"table": name, "collation": wanted[1]},
+    )
+    if others:
+        op.execute(
+            f"ALTER TABLE {name} CONVERT TO CHARACTER SET {wanted[0]} "
+            f"COLLATE {wanted[1]}"
+        )
+
+
+def labels(
+    table: str,
+    column: str,
+    known: Sequence[str],
+    order: Sequence[str] = (),
+    nullable: bool = False,
+) -> None:
+    """Have an enumeration take ``known`` labels, and those it has.
+
+    Labels that are there and not known, of another release, stay: rows may
+    have them. PostgreSQL adds labels outside of the transaction, so this
+    has to come first in a revision there.
+
+    :param order: of all labels that may be there; default: as in ``known``
+    """
+    order = order or known
+    connection = op.get_bind()
+    current: Any = next(
+        item["type"]
+        for item in sa.inspect(connection).get_columns(table)
+        if item["name"] == column
+    )
+    if connection.dialect.name == "postgresql":
+        _add_labels(current.name, list(current.enums), known, order)
+        return
+    if not is_mysql(connection):
+        # Plain text, of any value.
+        return
+    wanted = [
+        label for label in order if label in known or label in current.enums
+    ]
+    wanted += [label for label in current.enums if label not in wanted]
+    if list(current.enums) != wanted:
+        op.alter_column(
+            table,
+            column,
+            existing_nullable=nullable,
+            type_=sa.Enum(*wanted, name=column),
+        )
+
+
+def _add_labels(
+    name: str, found: list[str], known: Sequence[str], order: Sequence[str]
+) -> None:
+    missing = [label for label in known if label not in found]
+    if not missing:
+        return
+    # PostgreSQL before 12 adds labels only outside of a transaction.
+    with op.get_context().autocommit_block():
+        for label in missing:
+            later = order[order.index(label) + 1 :]
+            place = next(
+                (f" BEFORE '{one}'" for one in later if one in found), ""
+            )
+            op.execute(
+                f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{label}'{place}"
+            )
 
 
 def foreign_keys(table: sa.Table) -> None:

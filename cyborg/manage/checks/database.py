@@ -78,7 +78,8 @@ class DatabaseChecks(base.Checks):
         refusal = migration.problem(connection)
         if refusal:
             return base.Result(base.Code.FAILURE, refusal)
-        found, head = migration.stamps(connection)[0], migration.head()
+        found = ", ".join(migration.stamps(connection))
+        head = migration.head()
         if found == head:
             return base.Result(base.Code.SUCCESS, f"The schema is at {head}.")
         return base.Result(

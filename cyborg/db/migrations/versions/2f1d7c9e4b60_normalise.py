@@ -5,14 +5,10 @@ the two differ: in the keys of device profiles, in what deleting a deployable
 does to its children, in names, and in the order of the ARQ states.
 """
 
-from typing import Any
-
 from alembic import op
 import sqlalchemy as sa
 
-from cyborg.common import exception
 from cyborg.db.migrations import baseline
-from cyborg.db.migrations import conflicts
 from cyborg.db.migrations import converge
 
 revision = "2f1d7c9e4b60"
@@ -34,14 +30,8 @@ ENUMS = (
 
 def upgrade() -> None:
     connection = op.get_bind()
-    found = conflicts.find(connection)
-    if found:
-        raise exception.SchemaRefused(
-            reason="Rows have to be repaired first; nothing was changed.\n"
-            + conflicts.describe(found)
-        )
     if connection.dialect.name == "postgresql":
-        _extend_types()
+        _extend_columns()
     _repair_rows()
     if connection.dialect.name == "sqlite":
         _rebuild_tables()
@@ -105,37 +95,20 @@ def _repair_rows() -> None:
     )
 
 
-def _extend_types() -> None:
-    # PostgreSQL before 12 adds labels only outside of a transaction.
-    with op.get_context().autocommit_block():
-        for _, _, enum, added in ENUMS:
-            for label in added:
-                op.execute(
-                    f"ALTER TYPE {enum} ADD VALUE IF NOT EXISTS '{label}'"
-                )
-
-
 def _extend_columns() -> None:
     for table, column, enum, added in ENUMS:
-        current: Any = next(
-            item["type"]
-            for item in sa.inspect(op.get_bind()).get_columns(table)
-            if item["name"] == column
-        )
-        labels = _labels(enum, added)
-        if tuple(current.enums) != labels:
-            op.alter_column(
-                table,
-                column,
-                existing_nullable=False,
-                type_=sa.Enum(*labels, name=enum),
-            )
+        converge.labels(table, column, _labels(enum, added))
 
 
 def _rebuild_tables() -> None:
     # SQLite changes keys and types by copying the table, so that the names
     # need not be looked at.
+    inspector = sa.inspect(op.get_bind())
     for table in baseline.metadata().sorted_tables:
+        for found in inspector.get_columns(table.name):
+            # A later release of another line of revisions may have added it.
+            if found["name"] not in table.columns:
+                table.append_column(sa.Column(found["name"], found["type"]))
         with op.batch_alter_table(
             table.name, copy_from=table, recreate="always"
         ) as batch:

@@ -30,7 +30,6 @@ def _create(name: str, *items: Any, **options: Any) -> None:
         name,
         *baseline.common_columns(),
         *items,
-        **baseline.table_options(),
         **options,
     )
 
@@ -81,6 +80,7 @@ def _create_hosts() -> None:
         _number("sync_attempts", "0"),
         sa.UniqueConstraint("uuid", name="uniq_hosts0uuid"),
         sa.UniqueConstraint("hostname", name="uniq_hosts0hostname"),
+        like=("devices", "hostname"),
     )
     converge.index("hosts", "hosts_rpc_host_idx", ["rpc_host"])
     converge.index("hosts", "hosts_sync_due_at_idx", ["sync_due_at"])
@@ -147,6 +147,7 @@ def _create_outbox() -> None:
         sa.UniqueConstraint("arq_uuid", name="uniq_notifications0arq_uuid"),
         # Nova's answer to one event must not settle another.
         sqlite_autoincrement=True,
+        like=(ARQS, "uuid"),
     )
     converge.index(
         "notifications", "notifications_due_idx", ["next_attempt_at"]
@@ -163,6 +164,7 @@ def _create_bound_instances() -> None:
         sa.UniqueConstraint(
             "instance_uuid", name="uniq_bound_instances0instance_uuid"
         ),
+        like=(ARQS, "instance_uuid"),
     )
     bound = sa.table(
         "bound_instances", sa.column("created_at"), sa.column("instance_uuid")

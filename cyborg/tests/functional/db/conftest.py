@@ -7,8 +7,9 @@ import sqlalchemy as sa
 
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures.database import database_url
+from cyborg.tests.fixtures.schema import killed_at
 
-__all__ = ["database_url", "db", "sqlite_db"]
+__all__ = ["database_url", "db", "killed_at", "sqlite_db"]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Every way a database gets to the schema of this release."""
 
 from collections.abc import Callable
-import functools
 from typing import Any
 
 from oslo_db import exception as db_exception
@@ -12,8 +11,7 @@ import sqlalchemy as sa
 from cyborg.common import exception
 from cyborg.db import migration
 from cyborg.db import models
-from cyborg.db.migrations import baseline
-from cyborg.tests.fixtures import database
+from cyborg.tests.fixtures import schema
 from cyborg.tests.fixtures import upstream
 
 ARQS = "extended_accelerator_requests"
@@ -27,96 +25,17 @@ def earlier(request: pytest.FixtureRequest, db: sa.Engine) -> sa.Engine:
     return db
 
 
-def rows(engine: sa.Engine) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return table -> id -> row, the columns of earlier releases only."""
-    found = {}
-    with engine.connect() as connection:
-        for table in baseline.metadata().sorted_tables:
-            columns: list[Any] = [
-                sa.column(column.name) for column in table.columns
-            ]
-            query = sa.select(*columns).select_from(sa.table(table.name))
-            found[table.name] = {
-                row.id: dict(row._mapping) for row in connection.execute(query)
-            }
-    return found
-
-
-def shape(engine: sa.Engine) -> dict[str, Any]:
-    """Return what can be known of a schema, whatever the order of things."""
-
-    def label(kind: Any) -> Any:
-        return getattr(kind, "enums", None) or str(kind)
-
-    def key(item: Any) -> Any:
-        on_delete = item["options"].get("ondelete")
-        return (
-            item["constrained_columns"],
-            item["referred_table"],
-            # On MySQL these are the same, and either may be shown.
-            None if on_delete in ("RESTRICT", "NO ACTION") else on_delete,
-        )
-
-    inspector = sa.inspect(engine)
-    return {
-        table: {
-            "columns": {
-                item["name"]: (
-                    label(item["type"]),
-                    item["nullable"],
-                    item["default"],
-                )
-                for item in inspector.get_columns(table)
-            },
-            "primary key": inspector.get_pk_constraint(table)[
-                "constrained_columns"
-            ],
-            "uniques": {
-                item["name"]: item["column_names"]
-                for item in inspector.get_unique_constraints(table)
-            },
-            "indexes": {
-                item["name"]: (item["column_names"], bool(item["unique"]))
-                for item in inspector.get_indexes(table)
-            },
-            "foreign keys": {
-                item["name"]: key(item)
-                for item in inspector.get_foreign_keys(table)
-            },
-            "options": {
-                name: value
-                for name, value in inspector.get_table_options(table).items()
-                if name in ("mysql_engine", "mysql_default charset")
-            },
-        }
-        for table in inspector.get_table_names()
-    }
-
-
-@functools.cache
-def made_at_once(kind: str) -> dict[str, Any]:
-    """Return the shape that create_schema() makes on an engine.
-
-    ``cyborg.db`` works on no database any more: ask for it last.
-    """
-    with (
-        database.with_tables(kind) as url,
-        database.configured(url) as engine,
-    ):
-        return shape(engine)
-
-
 class TestEmptyDatabase:
     def test_upgrade_and_create_schema_make_the_same(
         self, db: sa.Engine
     ) -> None:
         migration.upgrade()
-        upgraded = shape(db)
+        upgraded = schema.shape(db)
         assert set(upgraded) == {
             *models.Base.metadata.tables,
             "alembic_version",
         }
-        assert upgraded == made_at_once(db.dialect.name)
+        assert upgraded == schema.made_at_once(db.dialect.name)
 
     def test_no_difference_from_the_models(self, db: sa.Engine) -> None:
         migration.upgrade()
@@ -166,9 +85,9 @@ class TestEmptyDatabase:
 
 class TestEarlierRelease:
     def test_nothing_is_lost(self, earlier: sa.Engine) -> None:
-        before = rows(earlier)
+        before = schema.rows(earlier)
         migration.upgrade()
-        after = rows(earlier)
+        after = schema.rows(earlier)
 
         # Handles that were neither free nor taken, or taken and marked free.
         before["attach_handles"][3]["in_use"] = False
@@ -184,8 +103,8 @@ class TestEarlierRelease:
         self, earlier: sa.Engine
     ) -> None:
         migration.upgrade()
-        upgraded = shape(earlier)
-        assert upgraded == made_at_once(earlier.dialect.name)
+        upgraded = schema.shape(earlier)
+        assert upgraded == schema.made_at_once(earlier.dialect.name)
 
     def test_instances_with_arqs_are_bound(self, earlier: sa.Engine) -> None:
         migration.upgrade()
@@ -260,13 +179,13 @@ class TestEarlierRelease:
         self, earlier: sa.Engine
     ) -> None:
         migration.upgrade()
-        before = rows(earlier)
+        before = schema.rows(earlier)
         upstream.load(earlier, "statements")
-        assert rows(earlier) == before
+        assert schema.rows(earlier) == before
 
     def test_double_booked_handle_stops_it(self, earlier: sa.Engine) -> None:
         upstream.load(earlier, "double-booked")
-        before, schema = rows(earlier), shape(earlier)
+        before, tables = schema.rows(earlier), schema.shape(earlier)
         with pytest.raises(exception.SchemaRefused) as refused:
             migration.upgrade()
         text = refused.value.faultstring
@@ -275,7 +194,10 @@ class TestEarlierRelease:
         assert "e0000000-0000-4000-8000-000000000001 (Bound" in text
         assert "e0000000-0000-4000-8000-000000000090 (Bound" in text
         assert "cyborg-manage handle repair" in text
-        assert (rows(earlier), shape(earlier)) == (before, schema)
+        assert (schema.rows(earlier), schema.shape(earlier)) == (
+            before,
+            tables,
+        )
         assert migration.version() == migration.BASE
 
 
@@ -348,82 +270,34 @@ def _restamp(engine: sa.Engine, revision: str) -> None:
         )
 
 
-class Killed(Exception):
-    """What a process that was killed never raises."""
-
-
-@pytest.fixture
-def killed_at(
-    db: sa.Engine, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[int], None]:
-    """Have the n-th statement from now on that changes anything fail."""
-    execute = db.dialect.do_execute
-    left = 0
-
-    def execute_or_die(cursor: Any, statement: str, *args: Any) -> None:
-        nonlocal left
-        if statement.split(maxsplit=1)[0] in CHANGES:
-            left -= 1
-            if left == 0:
-                raise Killed("killed")
-        execute(cursor, statement, *args)
-
-    def set_left(number: int) -> None:
-        nonlocal left
-        left = number
-
-    monkeypatch.setattr(db.dialect, "do_execute", execute_or_die)
-    return set_left
-
-
 # Other engines take back what a transaction did not end.
 COMMITS_EACH = pytest.mark.parametrize(
     "database_url", ["mysql"], indirect=True
 )
-CHANGES = ("ALTER", "CREATE", "DROP", "INSERT", "UPDATE", "DELETE", "SET")
-
-
-def repeat_killed(
-    killed_at: Callable[[int], None], function: Callable[[], None]
-) -> int:
-    """Run it until it ends, each time killed one change further on.
-
-    :returns: how often it was killed
-    """
-    for survives in range(1, 500):
-        killed_at(survives)
-        try:
-            function()
-        except (Killed, db_exception.DBError) as error:
-            assert "killed" in str(error)
-            continue
-        killed_at(0)
-        return survives - 1
-    raise AssertionError("it never ends")
 
 
 class TestKilled:
     def test_upgrade_goes_on_where_it_stopped(
         self, earlier: sa.Engine, killed_at: Callable[[int], None]
     ) -> None:
-        before = rows(earlier)
-        assert repeat_killed(killed_at, migration.upgrade) > 10
-        upgraded, after = shape(earlier), rows(earlier)
+        before = schema.rows(earlier)
+        assert schema.repeat_killed(killed_at, migration.upgrade) > 10
+        upgraded, after = schema.shape(earlier), schema.rows(earlier)
         assert {table: len(found) for table, found in after.items()} == {
             table: len(found) - (table == "quota_usages")
             for table, found in before.items()
         }
         assert after["quota_usages"][1]["in_use"] == 3
         assert after["quota_usages"][1]["reserved"] == 3
-        assert upgraded == made_at_once(earlier.dialect.name)
+        assert upgraded == schema.made_at_once(earlier.dialect.name)
 
     @COMMITS_EACH
     def test_so_it_does_from_nothing(
         self, db: sa.Engine, killed_at: Callable[[int], None]
     ) -> None:
-        assert repeat_killed(killed_at, migration.upgrade) > 10
+        assert schema.repeat_killed(killed_at, migration.upgrade) > 10
         assert migration.version() == migration.head()
-        assert shape(db) == made_at_once(db.dialect.name)
+        assert schema.shape(db) == schema.made_at_once(db.dialect.name)
 
     @COMMITS_EACH
     @pytest.mark.parametrize("survives", [2, 20, 36])
@@ -431,13 +305,13 @@ class TestKilled:
         self, db: sa.Engine, killed_at: Callable[[int], None], survives: int
     ) -> None:
         killed_at(survives)
-        with pytest.raises((Killed, db_exception.DBError)):
+        with pytest.raises((schema.Killed, db_exception.DBError)):
             migration.create_schema()
         with pytest.raises(exception.SchemaRefused, match="upgrade"):
             migration.create_schema()
         migration.upgrade()
         assert migration.version() == migration.head()
-        assert shape(db) == made_at_once(db.dialect.name)
+        assert schema.shape(db) == schema.made_at_once(db.dialect.name)
 
 
 class _ModelsMigrationsSync(test_migrations.ModelsMigrationsSync):

@@ -23,14 +23,14 @@ FINGERPRINTS = {
     "Attribute": "1.0-3e042d6370779d8da3d32f99ac8f5951",
     "ControlpathID": "1.2-a80f277f3a2c060b07301b74a69403e0",
     "Deployable": "1.1-d51f17df1436da69ad45176fb103f2c5",
-    "Device": "1.3-45ac9a7f5b508c7eb150e4cb706bbde5",
+    "Device": "1.6-5819e25e9b0a32211abb497a3401015b",
     "DevicePayload": "1.0-fbf6e2c7c49a86741b1281347dc2b48e",
     "DeviceProfile": "1.1-a7d1ea4646e897ad17765531c96765c1",
     "DriverAttachHandle": "1.0-074827c976ff5a627b77de5618ad61f2",
     "DriverAttribute": "1.0-5b6075e350e0c681bb086c855aa5b1d8",
     "DriverControlPathID": "1.0-8d91ad84194bee41951b433a5af6834a",
     "DriverDeployable": "1.0-a24fa6133b756322a716120ff611f453",
-    "DriverDevice": "1.1-5b05ec38ea995af8808751495cd177cd",
+    "DriverDevice": "1.5-11357fd4786d355853ff862b5aeb0e82",
     "ExtARQ": "1.2-0064386747c9f7b4d690ca8f63d8dadd",
     "FPGAExtARQ": "1.2-0064386747c9f7b4d690ca8f63d8dadd",
 }
@@ -93,9 +93,35 @@ def test_fingerprints_of_2023_2() -> None:
 
 
 @pytest.mark.parametrize(
+    ("types", "fingerprint"),
+    [
+        # 1.2, and 1.5 of 17.0.0.
+        (-4, "1ed53ce018df2d478ddbb9657c27ff5c"),
+        (-1, "29a62fbf137f1317d6d5429ac016a53b"),
+    ],
+)
+def test_devices_of_released_versions(types: int, fingerprint: str) -> None:
+    current: Any = device.Device.fields
+    changed = {"type": fields.EnumField(current["type"].valid_values[:types])}
+    if types == -1:
+        changed["device_state"] = fields.EnumField(
+            current["device_state"].valid_values, nullable=True
+        )
+
+    class Earlier(base.CyborgObject):
+        fields = {
+            name: field
+            for name, field in (current | changed).items()
+            if types == -1 or name != "device_state"
+        }
+
+    hashes = fixture.ObjectVersionChecker({"Earlier": [Earlier]}).get_hashes()
+    assert hashes["Earlier"].endswith(fingerprint)
+
+
+@pytest.mark.parametrize(
     ("current", "field", "fingerprint"),
     [
-        (device.Device, "type", "1ed53ce018df2d478ddbb9657c27ff5c"),
         (
             device.AttachHandle,
             "attach_type",
@@ -276,6 +302,111 @@ class TestForEarlierPeers:
         )
         data = ext_arq.obj_to_primitive("1.1")["cyborg_object.data"]
         assert data == {"substate": "Initial", "attach_handle_id": 1}
+
+
+CARD: dict[str, Any] = {
+    "vendor": "144d",
+    "model": "nvme",
+    "controlpath_id": report.DriverControlPathID(
+        cpid_type="PCI", cpid_info="{}"
+    ),
+}
+
+
+class TestDriverDevice:
+    @pytest.mark.parametrize("version", ["1.0", "1.1", "1.4", "1.5"])
+    def test_any_version_is_read(self, version: str) -> None:
+        wire = DRIVER_DEVICE_1_0 | {"cyborg_object.version": version}
+        assert received(wire).device_state is None
+
+    def test_17_0_0(self) -> None:
+        data = DRIVER_DEVICE_1_0["cyborg_object.data"]
+        card = received(
+            primitive(
+                "DriverDevice",
+                "1.4",
+                **data | {"type": "NVME", "device_state": "pending_cleaning"},
+            )
+        )
+        assert (card.type, card.device_state) == ("NVME", "pending_cleaning")
+
+    def test_words_of_a_later_release(self) -> None:
+        data = DRIVER_DEVICE_1_0["cyborg_object.data"]
+        card = received(
+            primitive(
+                "DriverDevice",
+                "1.5",
+                **data | {"type": "TPU", "device_state": "parked"},
+            )
+        )
+        assert (card.type, card.device_state) == ("TPU", "parked")
+
+    @pytest.mark.parametrize(
+        ("kind", "state", "version"),
+        [
+            ("FPGA", None, "1.1"),
+            ("PMEM", None, "1.1"),
+            ("NVME", None, "1.5"),
+            ("SSD", "error", "1.5"),
+        ],
+    )
+    def test_is_written_for_the_oldest_that_can_read_it(
+        self, kind: str, state: str | None, version: str
+    ) -> None:
+        card = report.DriverDevice(type=kind, device_state=state, **CARD)
+        wire = SERIALIZER.serialize_entity(CONTEXT, card)
+        assert wire["cyborg_object.version"] == version
+        data = wire["cyborg_object.data"]
+        assert ("device_state" in data) == (version == "1.5")
+        assert ("device_state" in wire["cyborg_object.changes"]) == (
+            version == "1.5"
+        )
+
+    @pytest.mark.parametrize(
+        ("kind", "known"),
+        [("SSD", True), ("AICHIP", True), ("PMEM", False), ("NVME", False)],
+    )
+    def test_1_0(self, kind: str, known: bool) -> None:
+        wire = report.DriverDevice(
+            type=kind, device_state="error", **CARD
+        ).to_1_0()
+        assert (wire is not None) == known
+        if wire is not None:
+            assert wire["cyborg_object.version"] == "1.0"
+            assert "device_state" not in wire["cyborg_object.data"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "since"),
+    [
+        ("SSD", ("1.0", "1.0")),
+        ("AICHIP", ("1.1", "1.1")),
+        ("MDEV", ("1.2", "1.3")),
+        ("PCI", ("1.2", "1.3")),
+        ("NVME", ("1.3", "1.4")),
+        ("PMEM", ("1.5", "1.6")),
+    ],
+)
+def test_backports_refuse_what_has_no_word(
+    kind: str, since: tuple[str, str]
+) -> None:
+    cards = (
+        report.DriverDevice(type=kind, device_state="error", **CARD),
+        device.Device(type=kind, device_state="error", status="enabled"),
+    )
+    for card, first, stateful in zip(cards, since, (4, 5), strict=True):
+        newest = int(card.VERSION.rpartition(".")[2])
+        for minor in range(newest):
+            if minor < int(first.rpartition(".")[2]):
+                with pytest.raises(
+                    ovo_exception.ObjectActionError, match=kind
+                ):
+                    card.obj_to_primitive(f"1.{minor}")
+                continue
+            data = card.obj_to_primitive(f"1.{minor}")["cyborg_object.data"]
+            assert ("device_state" in data) == (minor >= stateful)
+            if isinstance(card, device.Device):
+                assert ("status" in data) == (minor >= 2)
 
 
 class TestDefaults:
