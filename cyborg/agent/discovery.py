@@ -173,6 +173,23 @@ class Discovery:
             return last.devices
         return self._cache.devices(name) or []
 
+    def change(
+        self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        """Change what a driver found last, until it is asked again.
+
+        Whoever calls this is at work on one of its cards, so that it is not
+        being asked.
+        """
+        devices = [change(device) for device in self.known(name)]
+        last = self._last.get(name)
+        if last is not None:
+            self._last[name] = dataclasses.replace(last, devices=devices)
+        if self._cache.devices(name) is not None and self._cache.keep(
+            name, devices
+        ):
+            self._cache.save()
+
     def _start(self, enabled: Enabled) -> None:
         running = self._running.get(enabled.name)
         if running is not None and running.is_alive():

@@ -122,6 +122,7 @@ class AgentManager:
             self._discovery,
             intents.IntentLog(directory / "intents.json", here.boot_id),
             image_store,
+            self._reporter.change,
         )
 
     def init_host(self) -> None:

@@ -4,6 +4,7 @@ Plain data is what the objects of :mod:`cyborg.objects.report` hold, as dicts
 and lists. It is kept on disk between runs, and it is what the digest covers.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 import dataclasses
 import datetime
@@ -17,6 +18,7 @@ from oslo_log import log as logging
 from oslo_versionedobjects import base as ovo_base
 
 from cyborg.agent import store
+from cyborg.common import functions
 from cyborg.objects import report as objects
 
 LOG = logging.getLogger(__name__)
@@ -110,6 +112,24 @@ class Found:
     capabilities: list[str]
 
 
+def without_functions(device: dict[str, Any]) -> dict[str, Any]:
+    """Return a plain device that does not say which functions it runs."""
+    return {
+        **device,
+        "deployable_list": [
+            {
+                **deployable,
+                "attribute_list": [
+                    attribute
+                    for attribute in deployable["attribute_list"] or []
+                    if not functions.is_trait(attribute["value"])
+                ],
+            }
+            for deployable in device["deployable_list"]
+        ],
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """Everything a host has."""
@@ -133,6 +153,15 @@ class Report:
             for driver in found
         ]
         return cls(devices, drivers, digest(devices, drivers, rpc_host))
+
+    def changed(
+        self, change: Callable[[dict[str, Any]], dict[str, Any]], rpc_host: str
+    ) -> "Report":
+        """Return a report of the same devices, each changed."""
+        devices = [change(device) for device in self.devices]
+        return Report(
+            devices, self.drivers, digest(devices, self.drivers, rpc_host)
+        )
 
     def objects(self) -> list[objects.DriverDevice]:
         """Return the devices as what RPC sends."""

@@ -1,7 +1,9 @@
 """Tells the conductor what this host has, and that it is alive."""
 
+from collections.abc import Callable
 import threading
 import time
+from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -127,6 +129,14 @@ class Reporter:
         with self._lock:
             self._report = current
             self._send()
+
+    def change(
+        self, change: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        """Change what is known of the devices; the next call tells it."""
+        with self._lock:
+            if self._report is not None:
+                self._report = self._report.changed(change, self._host)
 
     def heartbeat(self) -> None:
         """Say that the host is alive, if nothing has said so lately."""

@@ -26,6 +26,8 @@ from cyborg.common import faults
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
+Plain = dict[str, Any]
+
 
 def device_key(controlpath_id: dict[str, Any]) -> str:
     """Return a text that is the same for the same device.
@@ -48,6 +50,7 @@ class HostWork:
     """Changes cards, one change of a card at a time.
 
     :param found: the drivers, and what each reported last
+    :param changed: told how devices have changed without being looked at
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class HostWork:
         found: discovery.Discovery,
         log: intents.IntentLog,
         store: images.ImageStore,
+        changed: Callable[[Callable[[Plain], Plain]], None] = lambda _: None,
     ) -> None:
         self._found = found
         self._log = log
         self._images = store
+        self._changed = changed
         self._lock = threading.Lock()
         self._running: dict[str, futures.Future[None]] = {}
 
@@ -204,6 +209,7 @@ class HostWork:
             LOG.info("Loading image %s into %s", image["id"], key)
             self._log.job_started(job_uuid, key, image["id"], sequence)
             faults.point("agent-program-intended")
+            self._forget_functions(enabled, key)
             if not load(str(path)):
                 raise exception.DriverError(
                     reason=f"Device {key} refused image {image['id']}."
@@ -212,6 +218,21 @@ class HostWork:
             self._log.job_done(job_uuid)
             faults.point("agent-program-recorded")
             LOG.info("Loaded image %s into %s", image["id"], key)
+
+    def _forget_functions(self, enabled: discovery.Enabled, key: str) -> None:
+        """Report no function of a card before it was looked at again.
+
+        A conductor that heard of one that is overwritten would give the card
+        to whoever asks for it.
+        """
+
+        def change(device: Plain) -> Plain:
+            if device_key(report.decoded_cpid(device)) == key:
+                return report.without_functions(device)
+            return device
+
+        self._found.change(enabled.name, change)
+        self._changed(change)
 
     def _was_loaded(
         self, job_uuid: str, key: str, sequence: int | None

@@ -6,10 +6,12 @@ import re
 from typing import Any
 
 from oslo_config import cfg
+from oslo_utils import uuidutils
 
 from cyborg.api import versions
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import functions
 from cyborg.common import groups as common_groups
 from cyborg.common.i18n import _
 
@@ -168,8 +170,35 @@ def _check_together(
         raise exception.Invalid(
             _("%s: has no resources:, so it asks for nothing.") % where
         )
+    for key in group:
+        _check_accel(group, key, where)
     if group.get(_ATTACH_TARGET, "VM") != "VM":
         raise exception.Invalid(
             _("%(where)s.%(key)s: can only be VM.")
             % {"where": where, "key": _ATTACH_TARGET}
         )
+
+
+def _check_accel(group: dict[str, str], key: str, where: str) -> None:
+    """Check a key of what Nova leaves to us."""
+    if not key.startswith(constants.GROUP_ACCEL) or key == _ATTACH_TARGET:
+        return
+    rule = None
+    if not common_groups.is_image_key(key):
+        rule = _("is not known; known are %s") % ", ".join(
+            [*common_groups.IMAGE_KEYS, _ATTACH_TARGET]
+        )
+    elif key == constants.ACCEL_BITSTREAM_ID:
+        if not uuidutils.is_uuid_like(group[key]):
+            rule = _("has to be the uuid of an image")
+    elif common_groups.is_flag(key):
+        if group[key] != "required":
+            rule = _("has to be required")
+        elif key.startswith(constants.ACCEL_FUNCTION) and not (
+            functions.is_function(key.removeprefix(constants.ACCEL_FUNCTION))
+        ):
+            rule = _("has to name a trait CUSTOM_FPGA_FUNCTION_<vendor>_<id>")
+    elif not group[key]:
+        rule = _("is empty")
+    if rule is not None:
+        raise exception.Invalid(f"{where}.{key}: {rule}.")

@@ -138,6 +138,8 @@ STANDARD_RESOURCE_CLASSES = (RC_FPGA, RC_PGPU, RC_VGPU)
 
 # A group with this trait asks for two handles per FPGA: management and user.
 XILINX_TRAIT = "CUSTOM_FPGA_XILINX"
+# What deployables of such cards say in driver_name, in capitals or not.
+XILINX_DRIVER = "xilinx"
 
 # An FPGA whose driver can load bitstreams.
 PROGRAMMABLE_TRAIT = "CUSTOM_PROGRAMMABLE"

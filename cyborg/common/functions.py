@@ -11,6 +11,8 @@ from cyborg.common import constants
 # The second one is the form of the specification of scheduling.
 _PREFIXES = (f"{constants.FUNCTION_TRAIT_PREFIX}_", "CUSTOM_FPGA_FUNCTION_")
 
+_UUID = re.compile(r"_[0-9A-F]{8}(_?[0-9A-F]{4}){3}_?[0-9A-F]{12}$")
+
 
 def trait(driver_name: str | None, function_id: str) -> str:
     """Return the trait of a deployable that runs a function.
@@ -26,6 +28,11 @@ def trait(driver_name: str | None, function_id: str) -> str:
 def is_trait(name: str) -> bool:
     """Tell whether a trait says which function a deployable runs."""
     return name.startswith(_PREFIXES[0])
+
+
+def is_function(name: str) -> bool:
+    """Tell whether a text is a trait of a function in either form."""
+    return bool(re.fullmatch(rf"{_PREFIXES[1]}[A-Z0-9]+_[A-Z0-9_]+", name))
 
 
 def is_named(name: str, function_id: str | None) -> bool:
@@ -48,9 +55,9 @@ def is_same(one: str, other: str) -> bool:
     return _bare(one) == _bare(other)
 
 
-def is_uuid(function_id: str) -> bool:
-    """Tell whether an id is one as cards have it: 32 hexadecimal digits."""
-    return bool(re.fullmatch(r"[0-9a-f]{32}", plain(function_id)))
+def is_uuid(name: str) -> bool:
+    """Tell whether a trait has an id as cards have: 32 hexadecimal digits."""
+    return bool(_UUID.search(name))
 
 
 def plain(function_id: str) -> str:

@@ -23,6 +23,15 @@ _IMAGE_PREFIXES = {
     f"{constants.ACCEL_FUNCTION_NAME}:": "function_name",
     constants.ACCEL_FUNCTION: "function",
 }
+_SHOWN = {
+    f"{constants.ACCEL_FUNCTION_NAME}:": "name",
+    constants.ACCEL_FUNCTION: "trait",
+}
+# As texts show them.
+IMAGE_KEYS = (
+    *_IMAGE_MEMBERS,
+    *(f"{prefix}<{what}>" for prefix, what in _SHOWN.items()),
+)
 
 
 def wants_xilinx(group: Mapping[str, str]) -> bool:
@@ -65,7 +74,12 @@ def image_keys(group: Mapping[str, str]) -> list[str]:
 
 def is_image_key(key: str) -> bool:
     """Tell whether a key of a group asks for an image."""
-    return key in _IMAGE_MEMBERS or key.startswith(tuple(_IMAGE_PREFIXES))
+    return key in _IMAGE_MEMBERS or is_flag(key)
+
+
+def is_flag(key: str) -> bool:
+    """Tell whether a key ends with what is asked for, and is required."""
+    return key.startswith(tuple(_IMAGE_PREFIXES))
 
 
 def amounts(group: Mapping[str, str]) -> dict[str, int]:

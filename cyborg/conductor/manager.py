@@ -29,6 +29,7 @@ from cyborg.conductor.inventory import reports
 from cyborg.conductor.inventory import told
 from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import profiles as profile_cases
+from cyborg.conductor.work import loads
 from cyborg.conductor.work import programming
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
@@ -217,12 +218,11 @@ class ConductorManager(legacy.Methods):
         limits = quota.limits_to_bind(
             context, [values["uuid"] for values in bindings]
         )
-        outcome = binding.bind(
-            context,
-            [binding.Binding(**values) for values in bindings],
-            scope,
-            limits,
+        wanted = [binding.Binding(**values) for values in bindings]
+        meant = loads.look_up(
+            context, {each.uuid: each.project_id for each in wanted}
         )
+        outcome = binding.bind(context, wanted, scope, limits, meant)
         faults.point("bind-committed")
         self._wake_for(outcome)
 

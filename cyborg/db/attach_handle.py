@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from collections.abc import Sequence
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -100,9 +101,14 @@ def in_use(context: RequestContext, hostname: str) -> Sequence[sa.Row[Any]]:
 
 @engine.writer
 def take(
-    context: RequestContext, deployable_ids: Collection[int], count: int
+    context: RequestContext,
+    deployable_ids: Collection[int],
+    count: int,
+    spared: Collection[int] = (),
 ) -> Sequence[sa.Row[Any]]:
     """Mark up to ``count`` free handles of the deployables as in use.
+
+    :param spared: ids of handles that are left
 
     The rows (id, deployable_id, attach_type, attach_info) are this
     transaction's alone. Fewer rows than wanted means that there are no more.
@@ -114,6 +120,8 @@ def take(
     if engine.supports_skip_locked(context.connection):
         attempts.append(_FREE_ONCE_UNLOCKED)
     for attempt in attempts:
+        if spared:
+            attempt = attempt.where(HANDLES.c.id.not_in(spared))
         rows = context.connection.execute(attempt, wanted).all()
         if len(rows) == count:
             break
@@ -127,6 +135,28 @@ def take(
     if taken != len(rows):
         raise engine.Collision()
     return rows
+
+
+@engine.reader
+def first_of_several(
+    context: RequestContext, deployable_ids: Collection[int]
+) -> list[int]:
+    """Return ids of the handles of deployables' lowest PCI functions.
+
+    Of a deployable that has one handle only it is none.
+    """
+    places: dict[int, list[tuple[str, int]]] = {}
+    for row in context.connection.execute(
+        sa.select(
+            HANDLES.c.id, HANDLES.c.deployable_id, HANDLES.c.attach_info
+        ).where(
+            HANDLES.c.deployable_id.in_(deployable_ids),
+            HANDLES.c.missing_since.is_(None),
+        )
+    ):
+        function = str(json.loads(row.attach_info).get("function"))
+        places.setdefault(row.deployable_id, []).append((function, row.id))
+    return [min(found)[1] for found in places.values() if len(found) > 1]
 
 
 @engine.writer

@@ -121,6 +121,33 @@ def find_by_uuids(
     ).all()
 
 
+def is_found_function() -> sa.ColumnElement[bool]:
+    """Select the traits of functions that drivers have found on cards."""
+    driver = AttributeOrigin.DRIVER.value
+    return sa.and_(
+        # Earlier releases did not say where an attribute is from.
+        sa.func.coalesce(ATTRIBUTES.c.origin, driver) == driver,
+        ATTRIBUTES.c.key.startswith(constants.ATTR_TRAIT_PREFIX),
+        ATTRIBUTES.c.value.startswith(
+            constants.FUNCTION_TRAIT_PREFIX, autoescape=True
+        ),
+    )
+
+
+@engine.writer
+def forget_functions(context: RequestContext, deployable_id: int) -> None:
+    """Remove what programming gave a deployable, and what was found on it."""
+    context.connection.execute(
+        sa.delete(ATTRIBUTES).where(
+            ATTRIBUTES.c.deployable_id == deployable_id,
+            sa.or_(
+                ATTRIBUTES.c.origin == AttributeOrigin.BIND.value,
+                is_found_function(),
+            ),
+        )
+    )
+
+
 @engine.writer
 def set_programmed_traits(
     context: RequestContext, deployable_id: int, traits: Sequence[str]

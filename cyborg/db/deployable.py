@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cyborg.common import constants
 from cyborg.context import RequestContext
+from cyborg.db import attribute as attribute_db
 from cyborg.db import engine
 from cyborg.db import models
 from cyborg.db import paging
@@ -33,11 +34,14 @@ _JOINED = {
 _COLUMNS = {**DEPLOYABLES.c, **_JOINED}
 
 
+_BIND = constants.AttributeOrigin.BIND.value
+
 _FOR_BIND = (
     sa.select(
         DEPLOYABLES.c.id,
         DEPLOYABLES.c.uuid,
         DEPLOYABLES.c.rp_uuid,
+        DEPLOYABLES.c.driver_name,
         DEPLOYABLES.c.missing_since,
         DEVICES.c.type.label("device_type"),
         DEVICES.c.hostname,
@@ -160,19 +164,27 @@ def lock_for_programming(
 
 
 @engine.reader
-def programmed_traits(
+def function_traits(
     context: RequestContext, deployable_ids: Collection[int]
-) -> dict[int, set[str]]:
-    """Return the traits that programming gave deployables, by their ids."""
-    traits: dict[int, set[str]] = {}
-    for row in context.connection.execute(
-        sa.select(ATTRIBUTES.c.deployable_id, ATTRIBUTES.c.value).where(
+) -> Sequence[sa.Row[Any]]:
+    """Return (deployable_id, value, is_programmed) of traits of functions.
+
+    Those that programming gave the deployables, and those that their drivers
+    have found; not what users wrote.
+    """
+    origin = ATTRIBUTES.c.origin
+    return context.connection.execute(
+        sa.select(
+            ATTRIBUTES.c.deployable_id,
+            ATTRIBUTES.c.value,
+            sa.func.coalesce(origin == _BIND, sa.false()).label(
+                "is_programmed"
+            ),
+        ).where(
             ATTRIBUTES.c.deployable_id.in_(deployable_ids),
-            ATTRIBUTES.c.origin == constants.AttributeOrigin.BIND.value,
+            sa.or_(origin == _BIND, attribute_db.is_found_function()),
         )
-    ):
-        traits.setdefault(row.deployable_id, set()).add(row.value)
-    return traits
+    ).all()
 
 
 @engine.writer

@@ -10,6 +10,7 @@ quota usage, event; everywhere.
 
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import json
@@ -80,6 +81,7 @@ def bind(
     bindings: Sequence[Binding],
     scope: str | None,
     limits: quota.Limits | None = None,
+    meant: Mapping[str, Collection[str]] | None = None,
 ) -> Outcome:
     """Bind all of the ARQs, or change nothing.
 
@@ -87,6 +89,7 @@ def bind(
 
     :param scope: project whose ARQs the caller may touch; None = all
     :param limits: of projects whose ARQs gave back their devices before
+    :param meant: see :func:`cyborg.conductor.work.loads.look_up`
     :raises ARQNotFound: naming every ARQ that is not there
     :raises InstanceHasARQs: the instance has others
     :raises ARQBadState, ARQBoundElsewhere, HandleBeingCleaned: the state of
@@ -104,7 +107,7 @@ def bind(
     if not pending:
         return Outcome()
     deployables = _deployables_of(context, [b for _, b in pending])
-    plans = loads.plan(context, pending, deployables)
+    plans = loads.plan(context, pending, deployables, meant or {})
 
     already = {row.instance_uuid for row in arqs}
     known = [uuid for uuid in instances if uuid in already]
@@ -248,13 +251,42 @@ def _take_handles(
             for row in deployables[rp_uuid]
             if row.missing_since is None and row.device_missing_since is None
         ]
-        handles = handle_db.take(context, usable, len(arqs)) if usable else []
+        spared = _management(context, usable, arqs, deployables[rp_uuid])
+        handles = (
+            handle_db.take(context, usable, len(arqs), spared)
+            if usable
+            else []
+        )
         if len(handles) < len(arqs):
             raise exception.NoFreeHandle(
                 rp_uuid=rp_uuid, wanted=len(arqs), free=len(handles)
             )
         given.update(zip((row.id for row in arqs), handles, strict=True))
     return given
+
+
+def _management(
+    context: RequestContext,
+    usable: Collection[int],
+    arqs: Sequence[Any],
+    deployables: Sequence[Any],
+) -> list[int]:
+    """Return ids of handles that are not given without their card.
+
+    The first function of a Xilinx card manages it, for the host as well; a
+    group without the trait that makes it two requests gets the other one.
+    """
+    cards = [
+        row.id
+        for row in deployables
+        if row.id in usable
+        and (row.driver_name or "").lower() == constants.XILINX_DRIVER
+    ]
+    if not cards or all(
+        profile_groups.wants_xilinx(loads.group_of(row)) for row in arqs
+    ):
+        return []
+    return handle_db.first_of_several(context, cards)
 
 
 def _store_bind(

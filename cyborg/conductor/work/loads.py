@@ -1,20 +1,28 @@
 """What has to be loaded into a deployable before it can serve a request."""
 
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import json
 from typing import Any
+
+from oslo_log import log as logging
 
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import functions
 from cyborg.common import groups
 from cyborg.common import states
+from cyborg.conductor.work import images
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
+
+LOG = logging.getLogger(__name__)
 
 Image = dict[str, str]
 
@@ -25,24 +33,110 @@ def group_of(row: Any) -> dict[str, str]:
     return dict(groups[row.device_profile_group_id])
 
 
-def is_loaded(deployable: Any, traits: set[str], image: Image) -> bool:
-    """Tell whether our own last programming loaded this image.
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """What a deployable runs, as far as anybody can tell.
 
-    :param traits: traits of the deployable that programming gave it
+    :ivar image: id of what our last programming loaded
+    :ivar programmed: traits of the functions that it gave
+    :ivar found: those that the card's driver has found since
     """
-    if "id" in image:
-        return bool(image["id"] == deployable.bitstream_id)
-    if "function_id" in image and deployable.bitstream_id is not None:
-        trait = functions.trait(deployable.driver_name, image["function_id"])
-        return trait in traits
-    # A name says nothing about what is loaded until it is looked up.
-    return False
+
+    driver_name: str | None
+    image: str | None
+    programmed: frozenset[str] = frozenset()
+    found: frozenset[str] = frozenset()
+
+    def has(self, wanted: Image, meant: Collection[str] = ()) -> bool:
+        """Tell whether a wanted image, or its function, is loaded.
+
+        :param meant: ids of the images that a name means
+        """
+        if "function_id" in wanted:
+            trait = functions.trait(self.driver_name, wanted["function_id"])
+            return self._runs(trait)
+        if "function" in wanted:
+            return self._runs(wanted["function"])
+        ids = [wanted["id"]] if "id" in wanted else meant
+        return self._is_current and self.image in ids
+
+    def _runs(self, trait: str) -> bool:
+        known = {*self.found, *(self.programmed if self._is_current else ())}
+        return any(functions.is_same(trait, other) for other in known)
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether nobody has loaded the card behind our back.
+
+        The driver knows. Only what is written as cards do can be missed in
+        what it finds: an operator may have given the function another id.
+        """
+        if self.image is None:
+            return False
+        told = [t for t in self.programmed if functions.is_uuid(t)]
+        return not (self.found and told) or any(
+            functions.is_same(one, other)
+            for one in told
+            for other in self.found
+        )
+
+
+def loaded(
+    context: RequestContext, deployables: Iterable[Any]
+) -> dict[int, Loaded]:
+    """Return what locked deployables run, by their ids."""
+    rows = {row.id: row for row in deployables}
+    traits: dict[tuple[int, bool], set[str]] = {}
+    for found in deployable_db.function_traits(context, list(rows)):
+        key = found.deployable_id, bool(found.is_programmed)
+        traits.setdefault(key, set()).add(found.value)
+    return {
+        id_: Loaded(
+            row.driver_name,
+            row.bitstream_id,
+            frozenset(traits.get((id_, True), ())),
+            frozenset(traits.get((id_, False), ())),
+        )
+        for id_, row in rows.items()
+    }
+
+
+def look_up(
+    context: RequestContext, owners: Mapping[str, str | None]
+) -> dict[str, set[str]]:
+    """Return the images that ARQs ask for by a name; ids by ARQ uuid.
+
+    It is Glance that tells, so a transaction is told beforehand. While Glance
+    is away nobody knows, and what is loaded counts as something else.
+
+    :param owners: projects that ARQs are to belong to; None = they stay
+    """
+    known: dict[tuple[str, str | None], set[str]] = {}
+    meant: dict[str, set[str]] = {}
+    for row in arq_db.find_by_uuids(context, list(owners)):
+        try:
+            image = groups.image(group_of(row))
+        except exception.Invalid:
+            # The bind says so.
+            continue
+        if image is None or not image.keys() & {"name", "function_name"}:
+            continue
+        key = json.dumps(image), owners[row.uuid] or row.project_id
+        if key not in known:
+            try:
+                known[key] = images.matching(image, key[1])
+            except exception.GlanceConnectionFailed as error:
+                LOG.warning("%s", error.faultstring)
+                return meant
+        meant[row.uuid] = known[key]
+    return meant
 
 
 def plan(
     context: RequestContext,
     pending: Sequence[tuple[Any, Any]],
     deployables: Mapping[str, Sequence[Any]],
+    meant: Mapping[str, Collection[str]],
 ) -> dict[tuple[str, int], Image]:
     """Say what has to be loaded, and lock the deployables concerned.
 
@@ -51,6 +145,7 @@ def plan(
 
     :param pending: pairs of an ARQ row and its binding
     :param deployables: by provider uuid
+    :param meant: what :func:`look_up` returned
     :returns: image by ARQ uuid and deployable id; absent = nothing to load
     :raises OtherImageInUse: an ARQ uses another image there
     :raises DeployableInUse: it is being programmed
@@ -87,7 +182,7 @@ def plan(
     _refuse_running_jobs(context, asked, concerned)
     if not to_load:
         return {}
-    return _loads(context, asked, to_load, current)
+    return _loads(context, asked, to_load, current, meant)
 
 
 def _refuse_running_jobs(
@@ -111,8 +206,9 @@ def _loads(
     asked: Mapping[int, Sequence[tuple[Any, Image | None]]],
     to_load: set[int],
     current: Mapping[int, Any],
+    meant: Mapping[str, Collection[str]],
 ) -> dict[tuple[str, int], Image]:
-    traits = deployable_db.programmed_traits(context, to_load)
+    running = loaded(context, [current[id_] for id_ in to_load])
     users: dict[int, list[Any]] = {}
     for row in arq_db.holding_handles_of(context, to_load):
         users.setdefault(row.deployable_id, []).append(row)
@@ -123,7 +219,7 @@ def _loads(
             (arq, image)
             for arq, image in asked[deployable_id]
             if image is not None
-            and not is_loaded(row, traits.get(deployable_id, set()), image)
+            and not running[deployable_id].has(image, meant.get(arq.uuid, ()))
         ]
         if not missing:
             continue

@@ -430,7 +430,10 @@ def _may_load(
     """
     deployable_id = work.target.deployable_id
     row = _lock_card(context, work)
-    if row.bitstream_id == image["id"]:
+    running = loads.loaded(context, [row])[row.id]
+    if running.has({"id": image["id"]}) or running.has(
+        work.payload["image"], [image["id"]]
+    ):
         return False
     for job in job_db.unfinished_for_deployables(context, [deployable_id]):
         if job.id != work.job.id and job.step == "Programming":
@@ -474,7 +477,9 @@ def _forget_loaded(
     """Let nobody count on what was loaded, whatever becomes of what is."""
     if deployable.bitstream_id is not None:
         deployable_db.set_bitstream(context, deployable.id, None)
-        attribute_db.set_programmed_traits(context, deployable.id, [])
+    attribute_db.forget_functions(context, deployable.id)
+    # What the driver finds afterwards may be what it found before.
+    host_db.ask_for_report(context, work.target.device_hostname)
     # Always: nodes of a cluster do not share the lock, but of two that change
     # one row only one commits.
     sync_db.mark(context, work.target.device_hostname)

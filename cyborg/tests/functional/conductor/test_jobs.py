@@ -24,6 +24,7 @@ from cyborg.db import attach_handle as handle_db
 from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import models
+from cyborg.objects import report
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures.inventory import HOST
 from cyborg.tests.fixtures.inventory import PROJECT
@@ -98,7 +99,8 @@ class Agent:
 
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
-    """An agent, and a Glance that has two images."""
+    """An agent, and a Glance that has two images of the operator's."""
+    monkeypatch.setattr(glance, "own_project", lambda: "operators")
 
     def get_image(image_id: str, request_id: str | None = None) -> dict:
         if image_id not in (IMAGE, OTHER_IMAGE):
@@ -111,6 +113,9 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
             "size": 3,
             "checksum": "x",
             "accel:function_id": f"fn-{image_id[:1]}",
+            "tags": ["FPGA"],
+            "name": "gzip" if image_id == IMAGE else "aes",
+            "function_name": "compress" if image_id == IMAGE else "encrypt",
         }
 
     def find_images(request_id: str | None = None, **wanted: str) -> list:
@@ -519,6 +524,173 @@ def test_two_binds_of_one_image_load_it_once(
     _run_due(store, agent)
     assert store.states() == ["Bound", "Bound"]
     assert agent.calls == [("program", IMAGE)]
+
+
+def _found(functions: str) -> report.DriverDevice:
+    """Return a card whose driver finds functions on it."""
+    card = inventory.device(handles=3)
+    attributes = card.deployable_list[0].attribute_list
+    assert attributes is not None
+    attributes += [
+        report.DriverAttribute(
+            key=f"trait{number}",
+            value=f"CUSTOM_FPGA_FUNCTION_ID_FAKE_{function}",
+        )
+        for number, function in enumerate(functions.split(), 1)
+    ]
+    return card
+
+
+def test_a_function_that_the_card_reports_is_not_loaded(
+    store: inventory.Store, agent: Agent
+) -> None:
+    (rp_uuid,) = store.report(_found("FN1 FN9"))
+    # In use already, by one who asked for nothing.
+    store.bind(store.arqs(1), rp_uuid)
+    for key, value in (
+        ("accel:function_id", "fn-1"),
+        ("accel:function:CUSTOM_FPGA_FUNCTION_FAKE_FN_9", "required"),
+    ):
+        profile = store.profile(1, **{key: value})
+        store.bind(store.arqs(profile=profile), rp_uuid)
+    assert store.states() == ["Bound"] * 3
+    assert agent.calls == []
+
+
+def test_what_is_overwritten_is_not_believed_any_more(
+    store: inventory.Store, agent: Agent
+) -> None:
+    (rp_uuid,) = store.report(_found("FN2"))
+    profile = store.profile(1, **{"accel:function_id": "fn-1"})
+    first = store.arqs(profile=profile)
+    store.bind(first, rp_uuid)
+    _run_due(store, agent)
+    # The next heartbeat asks for what the driver finds now.
+    assert store.rows(models.Host)[0].report_digest is None
+    other = store.arqs(
+        profile=store.profile(1, **{"accel:function_id": "fn-2"})
+    )
+    with pytest.raises(exception.OtherImageInUse):
+        store.bind(other, rp_uuid)
+    store.delete(first)
+    store.bind(other, rp_uuid)
+    _run_due(store, agent)
+    assert agent.calls == [("program", IMAGE), ("program", OTHER_IMAGE)]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"accel:bitstream_name": "gzip"},
+        {"accel:function_name": "compress"},
+        {"accel:function_name:compress": "required"},
+    ],
+)
+def test_a_second_server_by_name_shares_the_card(
+    store: inventory.Store, agent: Agent, keys: dict[str, str]
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **keys)
+    for _ in range(2):
+        (arq,) = store.arqs(profile=profile)
+        store.conductor.arqs_bind(
+            store.context,
+            [
+                {
+                    "uuid": arq,
+                    "hostname": HOST,
+                    "device_rp_uuid": rp_uuid,
+                    "instance_uuid": str(uuid.uuid4()),
+                }
+            ],
+            PROJECT,
+        )
+        _run_due(store, agent)
+    assert store.states() == ["Bound", "Bound"]
+    assert agent.calls == [("program", IMAGE)]
+
+
+@pytest.mark.parametrize(
+    ("record", "is_loaded"),
+    [
+        ({"visibility": "private", "owner": "stranger"}, False),
+        ({"visibility": "community", "owner": "stranger"}, False),
+        ({"visibility": "community", "owner": PROJECT}, True),
+        ({"visibility": "private", "owner": "operators"}, True),
+    ],
+)
+def test_whose_images_are_loaded(
+    store: inventory.Store,
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    record: dict[str, str],
+    is_loaded: bool,
+) -> None:
+    known = glance.get_image
+    monkeypatch.setattr(glance, "get_image", lambda id_: known(id_) | record)
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    _run_due(store, agent)
+    assert agent.calls == ([("program", IMAGE)] if is_loaded else [])
+    # An administrator of that project may do as much, and no more.
+    (deployable,) = store.rows(models.Deployable)
+    with pytest.raises(
+        exception.DeployableInUse if is_loaded else exception.ImageUnacceptable
+    ):
+        programming.program(store.context, deployable.uuid, IMAGE)
+
+
+def test_an_image_that_changes_hands_meanwhile_is_not_loaded(
+    store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp_uuid = _fpga(store)
+    profile = store.profile(1, **{"accel:bitstream_id": IMAGE})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    known = glance.get_image
+    asked: list[str] = []
+
+    def get_image(image_id: str) -> dict:
+        asked.append(image_id)
+        return known(image_id) | {"owner": f"owner-{len(asked)}"}
+
+    monkeypatch.setattr(glance, "get_image", get_image)
+    _run_due(store, agent)
+    _run_due(store, agent)
+    assert store.states() == ["BindFailed"]
+    assert [name for name, _what in agent.calls] == ["cleanup"]
+
+
+def _xilinx(store: inventory.Store) -> str:
+    card = inventory.device(handles=2)
+    card.deployable_list[0].driver_name = "XILINX"
+    card.deployable_list[0].num_accelerators = 1
+    (rp_uuid,) = store.report(card)
+    return rp_uuid
+
+
+def test_the_management_function_is_not_given_alone(
+    store: inventory.Store,
+) -> None:
+    rp_uuid = _xilinx(store)
+    profile = store.profile(1)
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    management, user = store.rows(models.AttachHandle)
+    assert (management.in_use, user.in_use) == (False, True)
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(profile=profile), rp_uuid)
+
+
+def test_a_card_of_two_functions_is_given_whole(
+    store: inventory.Store,
+) -> None:
+    rp_uuid = _xilinx(store)
+    profile = store.profile(1, **{"trait:CUSTOM_FPGA_XILINX": "required"})
+    store.bind(store.arqs(profile=profile), rp_uuid)
+    assert [row.in_use for row in store.rows(models.AttachHandle)] == [
+        True,
+        True,
+    ]
 
 
 def test_a_card_in_use_is_not_programmed(

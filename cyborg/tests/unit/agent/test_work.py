@@ -1,9 +1,11 @@
 """Work on the host may be asked for twice and cut short anywhere."""
 
 from collections.abc import Iterator
+from concurrent import futures
 import pathlib
 import threading
 from typing import Any
+from unittest import mock
 
 from oslo_utils import uuidutils
 import pytest
@@ -15,11 +17,16 @@ from cyborg.agent import intents
 from cyborg.agent import report
 from cyborg.agent import work
 from cyborg.common import exception
+from cyborg.conductor import rpcapi
+from cyborg.objects import report as objects
 from cyborg.tests.unit.agent import conftest
 from cyborg.tests.unit.agent import test_images
 
 ADDRESS = "0000:0c:00.0"
 TYPE = "nvidia-223"
+
+
+FUNCTION = "CUSTOM_FPGA_FUNCTION_ID_FAKE_GZIP"
 
 
 class Crash(BaseException):
@@ -92,14 +99,14 @@ class Host:
             self.drivers, report.Cache(self.directory / "cache.json")
         )
         self.found.run()
-        store = images.ImageStore(self.directory / "images", self.glance)
-        store.prepare()
+        self.store = images.ImageStore(self.directory / "images", self.glance)
+        self.store.prepare()
         self.work = work.HostWork(
             self.found,
             intents.IntentLog(
                 self.directory / "intents.json", f"boot {self.boots}"
             ),
-            store,
+            self.store,
         )
 
     def boot(self) -> None:
@@ -134,6 +141,55 @@ def uuid() -> str:
 
 
 # -- programming
+
+
+@pytest.mark.parametrize("result", [True, False])
+def test_functions_are_forgotten_until_a_card_is_looked_at(
+    host: Host, tmp_path: pathlib.Path, result: bool
+) -> None:
+    for card in host.card.devices:
+        card.deployable_list[0].attribute_list.append(
+            objects.DriverAttribute(key="trait1", value=FUNCTION)
+        )
+    conductor = mock.create_autospec(rpcapi.ConductorAPI, instance=True)
+    conductor.report_heartbeat.return_value = {"need_full_report": True}
+    told = conftest.reporter_of(conductor, tmp_path)
+    told.hostname = "cn1"
+    told.publish(report.Report.of(host.found.run(), "cn1"))
+    host.work = work.HostWork(
+        host.found,
+        intents.IntentLog(tmp_path / "intents.json", "boot 0"),
+        host.store,
+        told.change,
+    )
+
+    def found() -> list[bool]:
+        """Return which of the cards the conductor was told to run it."""
+        told._send()
+        (_context, _host, devices), _options = conductor.report_data.call_args
+        return [
+            FUNCTION
+            in [a.value for a in device.deployable_list[0].attribute_list]
+            for device in devices
+        ]
+
+    assert found() == [True, True]
+    host.card.release.clear()
+    host.card.result = result
+    with futures.ThreadPoolExecutor() as pool:
+        done = pool.submit(host.program, host.glance.add())
+        assert host.card.entered.wait(60)
+        # Whoever asks, and though a driver at work is not asked.
+        assert found() == [False, True]
+        told.publish(report.Report.of(host.found.run(), "cn1"))
+        assert found() == [False, True]
+        host.card.release.set()
+        assert isinstance(
+            done.exception(60), type(None) if result else exception.DriverError
+        )
+    assert found() == [False, True]
+    told.publish(report.Report.of(host.found.run(), "cn1"))
+    assert found() == [True, True]
 
 
 def test_image_reaches_the_card(host: Host) -> None:

@@ -25,6 +25,27 @@ STRICT_PROFILES = [
         "accel:",
     ),
     (group(resources__FPGA=1, accel__attach_target="host"), 201, "accel:"),
+    (
+        group(resources__FPGA=1, accel__video_ram="2GB"),
+        201,
+        "groups[0].accel:video_ram: is not known; known are accel:bitstream",
+    ),
+    (
+        group(resources__FPGA=1, accel__bitstream_id="3AFB"),
+        201,
+        "groups[0].accel:bitstream_id: has to be the uuid",
+    ),
+    (group(resources__FPGA=1, accel__function_id=""), 201, "is empty"),
+    (
+        group(**{"resources__FPGA": 1, "accel__function_name:gzip": "maybe"}),
+        201,
+        "groups[0].accel:function_name:gzip: has to be required",
+    ),
+    (
+        group(**{"resources__FPGA": 1, "accel__function:GZIP": "required"}),
+        201,
+        "CUSTOM_FPGA_FUNCTION_<vendor>_<id>",
+    ),
 ]
 
 
@@ -70,8 +91,22 @@ def test_server_errors_that_clients_expect_are_one_line_in_the_log(
             FPGA | {"trait: custom_a-b": "forbidden"},
             FPGA | {"trait:CUSTOM_A_B": "forbidden"},
         ),
-        (FPGA | {"accel:x": 5}, FPGA | {"accel:x": "5"}),
-        (FPGA | {"accel:x": 1.5}, FPGA | {"accel:x": "1.5"}),
+        (
+            FPGA | {"accel:function_name": 5},
+            FPGA | {"accel:function_name": "5"},
+        ),
+        (
+            FPGA | {"accel:function_name": 1.5},
+            FPGA | {"accel:function_name": "1.5"},
+        ),
+        (
+            FPGA | {"accel:function_name:gzip": "required"},
+            FPGA | {"accel:function_name:gzip": "required"},
+        ),
+        (
+            FPGA | {"accel:function:CUSTOM_FPGA_FUNCTION_INTEL_1": "required"},
+            FPGA | {"accel:function:CUSTOM_FPGA_FUNCTION_INTEL_1": "required"},
+        ),
     ],
 )
 def test_profiles_are_stored_as_placement_takes_them(

@@ -21,9 +21,9 @@ def test_one_id_has_several_forms() -> None:
     assert functions.is_same(functions.trait("intel", UUID), reported)
     assert functions.is_same(f"CUSTOM_FPGA_FUNCTION_INTEL_{PLAIN}", reported)
     assert not functions.is_same(functions.trait("xilinx", UUID), reported)
-    assert functions.is_uuid(UUID)
-    assert functions.is_uuid(PLAIN.upper())
-    assert not functions.is_uuid("3AFB")
+    assert functions.is_uuid(reported)
+    assert functions.is_uuid(functions.trait("intel", UUID))
+    assert not functions.is_uuid(functions.trait("intel", "3AFB"))
 
 
 @pytest.mark.parametrize(
