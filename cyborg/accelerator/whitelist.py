@@ -20,7 +20,7 @@ from cyborg.accelerator import pci
 from cyborg.common import constants
 from cyborg.common import exception
 
-_ANY = "*"
+ANY = "*"
 _FIELDS = ("domain", "bus", "slot", "function")
 _MOST = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 0x7}
 _DIGITS = {"domain": 4, "bus": 2, "slot": 2, "function": 1}
@@ -28,7 +28,7 @@ _ID_KEYS = ("vendor_id", "product_id")
 _RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
 
 # Says of one part of an address whether it is meant.
-_Part = Callable[[str], bool]
+Part = Callable[[str], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
     """One object of the option."""
 
     ids: tuple[str, str]  # vendor and product, or "*"
-    parts: tuple[_Part, ...] | None  # None: any address
+    parts: tuple[Part, ...] | None  # None: any address
     exact: str | None  # the one address meant, if it is spelled out
     devname: str | None
     type: str | None
@@ -57,7 +57,7 @@ class Entry:
         for wanted, actual in zip(
             self.ids, (function.vendor, function.product), strict=True
         ):
-            if wanted not in (_ANY, actual):
+            if wanted not in (ANY, actual):
                 return False
         if self.devname is not None:
             return self._picks(
@@ -110,12 +110,12 @@ def parse(values: Iterable[str]) -> list[Entry]:
 
 
 def _entry(item: dict[str, Any]) -> Entry:
-    ids = [_id(key, item.pop(key, _ANY)) for key in _ID_KEYS]
+    ids = [parse_id(key, item.pop(key, ANY)) for key in _ID_KEYS]
     address = item.pop("address", None)
     devname = item.pop("devname", None)
     if address is not None and devname is not None:
         raise exception.PciDeviceInvalidDeviceName()
-    parts, exact = _address(address)
+    parts, exact = parse_address(address)
     return Entry(
         ids=(ids[0], ids[1]),
         parts=parts,
@@ -128,9 +128,13 @@ def _entry(item: dict[str, Any]) -> Entry:
     )
 
 
-def _id(key: str, value: Any) -> str:
-    if value == _ANY:
-        return _ANY
+def parse_id(key: str, value: Any) -> str:
+    """Return an id as four hex digits, or :data:`ANY`.
+
+    :raises PciConfigInvalidWhitelist: it is neither
+    """
+    if value == ANY:
+        return ANY
     try:
         number = int(str(value), 16)
     except ValueError as error:
@@ -144,8 +148,13 @@ def _id(key: str, value: Any) -> str:
     return f"{number:04x}"
 
 
-def _address(address: Any) -> tuple[tuple[_Part, ...] | None, str | None]:
-    """Return what matches the parts, or the one address that is meant."""
+def parse_address(address: Any) -> tuple[tuple[Part, ...] | None, str | None]:
+    """Return what matches the parts, or the one address that is meant.
+
+    :param address: a pattern, an object of regular expressions, or None: any
+    :raises PciDeviceWrongAddressFormat: it is none of these
+    :raises PciConfigInvalidWhitelist: a part is too large
+    """
     if address is None:
         return None, None
     if isinstance(address, dict):
@@ -158,7 +167,7 @@ def _address(address: Any) -> tuple[tuple[_Part, ...] | None, str | None]:
         return _globs(address), None
 
 
-def _regexes(address: dict[str, Any]) -> tuple[_Part, ...]:
+def _regexes(address: dict[str, Any]) -> tuple[Part, ...]:
     unknown = address.keys() - set(_FIELDS)
     if unknown:
         raise exception.PciDeviceWrongAddressFormat(address=address)
@@ -174,11 +183,11 @@ def _regexes(address: dict[str, Any]) -> tuple[_Part, ...]:
     return tuple(parts)
 
 
-def _matcher(regex: re.Pattern[str]) -> _Part:
+def _matcher(regex: re.Pattern[str]) -> Part:
     return lambda text: regex.fullmatch(text) is not None
 
 
-def _globs(address: str) -> tuple[_Part, ...]:
+def _globs(address: str) -> tuple[Part, ...]:
     """Return what matches ``*:0a:00.*``, ``:00.`` or ``0a:00.1``.
 
     Domain and bus may be left off; an empty field is any.
@@ -191,14 +200,14 @@ def _globs(address: str) -> tuple[_Part, ...]:
     fields = [""] * (3 - len(fields)) + fields
     parts = []
     for name, text in zip(_FIELDS, [*fields, function], strict=True):
-        pattern = text.strip() or _ANY
+        pattern = text.strip() or ANY
         if not set(pattern) & set("*?["):
             pattern = _number(name, pattern, address)
         parts.append(_globber(pattern))
     return tuple(parts)
 
 
-def _globber(pattern: str) -> _Part:
+def _globber(pattern: str) -> Part:
     return lambda text: fnmatch.fnmatchcase(text, pattern)
 
 

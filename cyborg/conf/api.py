@@ -2,6 +2,8 @@
 
 from oslo_config import cfg
 
+from cyborg.conf import types
+
 GROUP = cfg.OptGroup("api", title="cyborg-api")
 SSL_GROUP = cfg.OptGroup("ssl", title="Certificates of cyborg-api")
 
@@ -22,9 +24,9 @@ settings of their own for this and the port.
 Port on which cyborg-api listens; the endpoints in Keystone name it.
 """,
     ),
-    cfg.IntOpt(
+    cfg.Opt(
         "api_workers",
-        min=1,
+        type=types.Positive(None),
         help="""
 How many processes cyborg-api starts on the one port. Unset means one for
 each processor. A WSGI server such as uwsgi has a setting of its own.

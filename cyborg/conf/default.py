@@ -5,6 +5,8 @@ import socket
 
 from oslo_config import cfg
 
+from cyborg.conf import types
+
 OPTS = [
     cfg.StrOpt(
         "host",
@@ -22,29 +24,29 @@ hostname; see ``[agent] resource_provider_name`` for that. Any text will do,
 names with an underscore among them.
 """,
     ),
-    cfg.IntOpt(
+    cfg.Opt(
         "periodic_interval",
+        type=types.Positive(60),
         default=60,
-        min=1,
         help="""
 Seconds between two discoveries of an agent, and between two runs of a
 conductor's repair tasks. A discovery that finds nothing new costs one small
 message.
 """,
     ),
-    cfg.IntOpt(
+    cfg.Opt(
         "thread_pool_size",
+        type=types.Positive(10),
         default=10,
-        min=1,
         help="""
 How many jobs on hosts (programming, mediated devices) one conductor drives
 at a time. A third of them is kept for binds that load nothing.
 """,
     ),
-    cfg.IntOpt(
+    cfg.Opt(
         "bind_timeout",
+        type=types.Positive(60),
         default=60,
-        min=1,
         mutable=True,
         help="""
 Seconds a bind may take that needs work on the host. An accelerator request

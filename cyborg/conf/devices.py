@@ -8,6 +8,7 @@ from oslo_config import cfg
 
 GPU = cfg.OptGroup("gpu_devices", title="GPU driver")
 NIC = cfg.OptGroup("nic_devices", title="NIC driver")
+NVME = cfg.OptGroup("nvme", title="NVMe drives")
 PCI = cfg.OptGroup("pci", title="Generic PCI driver")
 PMEM = cfg.OptGroup("pmem_devices", title="Persistent memory driver")
 QAT = cfg.OptGroup("qat_devices", title="QuickAssist driver")
@@ -108,6 +109,31 @@ all of its virtual functions if it has any; of any other card only those
 virtual functions that are listed, and the rest of it is left alone. Empty
 offers everything. Where several groups are about a card their lists count as
 one. Checked when the agent starts; an address of no card is a warning.
+""",
+    ),
+]
+
+NVME_OPTS = [
+    cfg.MultiStrOpt(
+        "device_spec",
+        default=[],
+        help="""
+NVMe drives to manage, as JSON objects with any of ``vendor_id`` and
+``product_id`` (hexadecimal), ``address`` (``0000:0a:00.*``, or an object of
+regular expressions for ``domain``, ``bus``, ``slot`` and ``function``),
+``clear_action`` (``auto``, ``sanitize`` or ``zero``) and ``clear_strategy``
+(``auto``, ``crypto`` or ``block``). A drive is meant if one of the objects
+matches, and a key that is absent matches all. May be given several times;
+empty manages none. No driver of this release reads it: it is checked by
+``cyborg-status upgrade check`` only.
+""",
+    ),
+    cfg.IntOpt(
+        "cleanup_timeout",
+        default=900,
+        min=60,
+        help="""
+Seconds that cleaning a drive may take. No driver of this release reads it.
 """,
     ),
 ]
@@ -235,6 +261,7 @@ agent's user needs write access to it.
 _GROUPS = (
     (GPU, GPU_OPTS),
     (NIC, NIC_OPTS),
+    (NVME, NVME_OPTS),
     (PCI, PCI_OPTS),
     (PMEM, PMEM_OPTS),
     (QAT, QAT_OPTS),
