@@ -56,6 +56,9 @@ class Checks(
         ("Host Names", peer.PeerChecks.host_names),
         ("Bitstreams", bitstream.BitstreamChecks.bitstreams),
         ("Deprecated Options", file.FileChecks.options),
+        ("Unknown Options", file.FileChecks.unknown_options),
+        ("Changed Meanings", file.FileChecks.changed_meanings),
+        ("Unknown Policy Rules", file.FileChecks.unknown_rules),
     )
 
 

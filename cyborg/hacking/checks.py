@@ -65,6 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "cyborg.conf",
     ),
     "cyborg.manage": (
+        "cyborg.accelerator",
         "cyborg.conductor",
         "cyborg.objects",
         "cyborg.db",

@@ -17,6 +17,7 @@ from cyborg.clients import glance
 from cyborg.clients import placement as placement_client
 from cyborg.cmd import status
 from cyborg.common import exception
+from cyborg.common import policy
 from cyborg.db import engine as db_engine
 from cyborg.db import migration
 from cyborg.db import models
@@ -59,10 +60,12 @@ def configure(tmp_path: pathlib.Path) -> Iterator[Configure]:
         path.write_text(text)
         CONF([], default_config_files=[str(path)])
         auth.reset()
+        policy.reset()
         return status.Checks()
 
     yield read
     auth.reset()
+    policy.reset()
     CONF.reset()
 
 
@@ -119,6 +122,9 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Host Names": WARNING,
         "Bitstreams": WARNING,
         "Deprecated Options": SUCCESS,
+        "Unknown Options": SUCCESS,
+        "Changed Meanings": SUCCESS,
+        "Unknown Policy Rules": SUCCESS,
     }
     assert "'cyborg-dbsync upgrade' brings it to" in str(
         found["Database Schema Revision"]
@@ -561,6 +567,113 @@ class TestOptions:
             "process" in details
         )
         assert "min_pool_size" not in details
+
+    def test_what_nobody_reads(
+        self, configure: Configure, tmp_path: pathlib.Path
+    ) -> None:
+        path = tmp_path / "cyborg.conf"
+        result = configure(
+            # Of those that other options name, and of kinds of credentials.
+            "[nic_devices]\nenabled_nic_types = e810\n"
+            "[e810]\nphysical_device_mappings = net:eth2\n"
+            "[gpu_devices]\nenabled_vgpu_types = nvidia-35\n"
+            "[vgpu_nvidia-35]\ndevice_addresses = 0000:af:00.0\n"
+            "[placement]\nauth_type = v3applicationcredential\n"
+            "application_credential_id = x\ntenant-name = service\n"
+            "[keystone_authtoken]\nusername = cyborg\n"
+            "[oslo_messaging_rabbit]\nuse_queue_manager = true\n"
+            "[cyborg_sys_admin]\nhelper_command = sudo\n"
+            "[DEFAULT]\ndebug = true\nbind_timeuot = 5\n"
+            "[keystone]\nauth_url = x\n"
+            "[x710_static]\nphysical_device_mapings = net:eth2\n"
+        ).unknown_options()
+        assert result.code == WARNING
+        assert str(result.details).startswith(
+            f"Nothing reads these: [DEFAULT] bind_timeuot in {path}, "
+            f"[keystone] auth_url in {path}, "
+            f"[x710_static] physical_device_mapings in {path}. They"
+        )
+
+    def test_what_means_something_else(
+        self, configure: Configure, tmp_path: pathlib.Path
+    ) -> None:
+        path = tmp_path / "cyborg.conf"
+        result = configure(
+            "[DEFAULT]\nbind_timeout = 0\nperiodic_interval = 1\n"
+            "[api]\napi_workers = -1\n"
+            '[nvme]\ndevice_spec = {"clear_action": "zero"}\n'
+            'device_spec = {"vendor": "144d"}\n'
+            "[gpu_devices]\nenabled_vgpu_types = nvidia-35\n"
+            "[vgpu_nvidia-35]\n"
+            "device_addresses = 0000:AF:00.0,0000:b0:00.0\n"
+            "[nic_devices]\nenabled_nic_types = x710_static, e810\n"
+            "[x710_static]\n"
+            "device_addresses = 0000:3B:00.0,0000:3b:00x0,0000:18:00.0\n"
+            "[e810]\ndevice_addresses = 0000:5e:00.0\n"
+            # Enabled by nothing.
+            "[e811]\ndevice_addresses = nonsense\n"
+        ).changed_meanings()
+        assert result.code == WARNING
+        assert str(result.details).split("; ") == [
+            f"[DEFAULT] bind_timeout in {path}: 0 is below 1, the default is "
+            "used",
+            f"[api] api_workers in {path}: -1 is below 1, the default is used",
+            "[nvme] device_spec is not valid: 'vendor' is none of the keys "
+            "vendor_id, product_id, address, clear_action, clear_strategy "
+            f"({path})",
+            f"[vgpu_nvidia-35] device_addresses in {path}: 0000:AF:00.0 meant "
+            "no card, and is 0000:af:00.0 now, so what was offered whole, as "
+            "PGPU, becomes VGPU",
+            f"[x710_static] device_addresses in {path}: 0000:3B:00.0 meant no "
+            "card, and is 0000:3b:00.0 now, so it is offered",
+            f"[x710_static] device_addresses in {path}: The PCI address "
+            "0000:3b:00x0 has an invalid format. The agent does not start",
+            f"[e810] device_addresses in {path} was not read, and keeps from "
+            "guests now what it does not list",
+        ]
+
+    def test_what_means_the_same(self, configure: Configure) -> None:
+        result = configure(
+            "[DEFAULT]\nbind_timeout = 10\n"
+            "[nic_devices]\nenabled_nic_types = x710_static\n"
+            "[x710_static]\ndevice_addresses = 0000:18:00.0\n"
+            "[gpu_devices]\nenabled_vgpu_types = nvidia-35\n"
+            "[vgpu_nvidia-35]\ndevice_addresses = 0000:af:00.0\n"
+        ).changed_meanings()
+        assert result.code == SUCCESS, result.details
+
+    @pytest.mark.parametrize(
+        ("text", "code", "says"),
+        [
+            ("{}", SUCCESS, ""),
+            (
+                '"cyborg:arq:create": "rule:mine"\n"mine": "role:x"',
+                SUCCESS,
+                "",
+            ),
+            (
+                '"cyborg:arq:creat": "role:x"\n"mine": "role:x"',
+                WARNING,
+                "policy_file: cyborg:arq:creat, mine: no such rules",
+            ),
+            ("- no rules", WARNING, "Not checked: [oslo_policy] policy_file"),
+        ],
+    )
+    def test_rules(
+        self,
+        configure: Configure,
+        tmp_path: pathlib.Path,
+        text: str,
+        code: upgradecheck.Code,
+        says: str,
+    ) -> None:
+        path = tmp_path / "policy.yaml"
+        path.write_text(text)
+        result = configure(
+            f"[oslo_policy]\npolicy_file = {path}\n"
+        ).unknown_rules()
+        assert result.code == code, result.details
+        assert says in str(result.details)
 
     def test_new_names(self, configure: Configure) -> None:
         result = configure(
