@@ -33,9 +33,10 @@ from oslo_utils import timeutils  # noqa: E402
 import pecan  # noqa: E402
 import requests  # noqa: E402
 import sqlalchemy as sa  # noqa: E402
+import webob  # noqa: E402
 
 from cyborg import context as cyborg_context  # noqa: E402
-from cyborg.api import pecan_cache  # noqa: E402
+from cyborg.api import app  # noqa: E402
 from cyborg.common import rpc  # noqa: E402
 from cyborg.db import engine as db_engine  # noqa: E402
 from cyborg.db import models  # noqa: E402
@@ -437,8 +438,14 @@ class Controller:
     def _route(self, args: list[str], request: Any) -> tuple[Any, list[str]]:
         return getattr(self, request.method.lower()), []
 
+    def _answer(self, status: int, document: Any = None) -> webob.Response:
+        body = b"" if document is None else json.dumps(document).encode()
+        return webob.Response(
+            body, status, content_type="application/json", charset=None
+        )
+
     @pecan.expose(content_type="application/json")
-    def post(self, request: Any, response: Any, **body: Any) -> str:
+    def post(self, request: Any, response: Any) -> Any:
         authorize(request, policies.CREATE)
         name = request.json["device_profile_name"]
         with self._engine.connect() as connection:
@@ -446,33 +453,31 @@ class Controller:
         rows = self._conductor.create(
             {}, profile=profile.uuid, project="project"
         )
-        response.status = 201
-        return json.dumps({"arqs": rows})
+        return self._answer(201, {"arqs": rows})
 
     @pecan.expose(content_type="application/json")
-    def patch(self, request: Any, response: Any, **body: Any) -> str:
+    def patch(self, request: Any, response: Any) -> Any:
         authorize(request, policies.UPDATE)
         ((uuid_, changes),) = request.json.items()
         values = {change["path"][1:]: change["value"] for change in changes}
         self._conductor.bind({}, binding={"uuid": uuid_, **values})
-        response.status = 202
-        return ""
+        return self._answer(202)
 
     @pecan.expose(content_type="application/json")
-    def get(self, request: Any, response: Any, instance: str) -> str:
+    def get(self, request: Any, response: Any) -> Any:
         authorize(request, policies.GET_ALL)
         with self._engine.connect() as connection:
             rows = connection.execute(
-                SHOWN_OF_INSTANCES, {"instances": [instance], "limit": 1000}
+                SHOWN_OF_INSTANCES,
+                {"instances": [request.GET["instance"]], "limit": 1000},
             ).all()
-        return json.dumps({"arqs": [show(row) for row in rows]})
+        return self._answer(200, {"arqs": [show(row) for row in rows]})
 
     @pecan.expose(content_type="application/json")
-    def delete(self, request: Any, response: Any, instance: str) -> str:
+    def delete(self, request: Any, response: Any) -> Any:
         authorize(request, policies.DELETE)
-        self._conductor.delete({}, instance=instance)
-        response.status = 204
-        return ""
+        self._conductor.delete({}, instance=request.GET["instance"])
+        return self._answer(204)
 
 
 def make_engine(url: str) -> sa.Engine:
@@ -494,8 +499,7 @@ def serve_api(mode: str, port: str, database: str, bus: str) -> None:
     conductor: Any = Remote(client)
     if mode == "local":
         conductor = UseCases(engine, lambda: client.cast({}, "wake"))
-    pecan_cache.install()
-    application = pecan.core.ExplicitPecan(
+    application = app.Application(
         Controller(engine, conductor),
         guess_content_type_from_ext=False,
         force_canonical=False,

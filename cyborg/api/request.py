@@ -9,7 +9,6 @@ from typing import ClassVar
 import urllib.parse
 
 from oslo_config import cfg
-import pecan
 import webob
 
 from cyborg import context as cyborg_context
@@ -49,8 +48,8 @@ def split_path(path: str) -> list[str]:
     return segments
 
 
-class Request(pecan.Request):
-    """A request.
+class Request(webob.BaseRequest):
+    """A request, without the attributes that WebOb adds to the environment.
 
     :ivar segments: see :func:`split_path`
     :ivar status: what the answer's status will be
@@ -69,11 +68,8 @@ class Request(pecan.Request):
     # whole, so it shall not read the body at all.
     json: ClassVar[dict[str, Any]] = {}
 
-    # WebOb keeps what it does not know in the environment, for others who
-    # make a request of that; nobody does. Pecan guards every access against
-    # text that cannot be decoded, which the error hook answers as well.
-    __setattr__ = object.__setattr__
-    __getattribute__ = object.__getattribute__
+    # What Pecan notes of it.
+    pecan: dict[str, Any]
 
     @property
     def conductor(self) -> rpcapi.ConductorAPI:

@@ -5,6 +5,8 @@ import re
 from typing import Any
 from typing import NamedTuple
 
+import microversion_parse
+
 from cyborg.common import exception
 from cyborg.common.i18n import _
 
@@ -111,13 +113,12 @@ def of_errors(environ: dict[str, Any]) -> Version:
 
 def _own_value(header: str) -> str | None:
     """Return what the header says for this service, None if nothing."""
-    for part in header.split(","):
-        words = part.split()
-        if not words:
-            continue
-        if words[0].lower() == SERVICE_TYPE:
-            return " ".join(words[1:])
-        if len(words) == 1:
-            # Older clients leave the service type out.
-            return words[0]
-    return None
+    parts = [part for part in header.split(",") if part.strip()]
+    # Of several the first holds; the library takes the last.
+    named: str | None = microversion_parse.get_version(
+        {HEADER: ",".join(reversed(parts))}, SERVICE_TYPE
+    )
+    if named is not None:
+        return named
+    # Older clients leave the service type out.
+    return next((p.strip() for p in parts if len(p.split()) == 1), None)

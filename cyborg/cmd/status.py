@@ -5,6 +5,7 @@ release to run. It reads the tables of the release before as well as those of
 this one. ``cyborg-status topology`` shows what there is.
 """
 
+import json
 import logging as std_logging
 import sys
 from typing import Any
@@ -61,6 +62,23 @@ class Checks(
         ("Unknown Policy Rules", file.FileChecks.unknown_rules),
     )
 
+    def as_json(self) -> int:
+        """Print what was found as the library's own main() has it."""
+        found = [(name, check(self)) for name, check in self._upgrade_checks]
+        checks = [
+            {"check": name, "result": one.code, "details": one.details}
+            for name, one in found
+        ]
+        title = str(self.display_title)
+        print(json.dumps({"name": title, "checks": checks}))
+        return max(one.code for _name, one in found)
+
+
+def _check() -> int:
+    """Look at everything and say what was found."""
+    checks = Checks()
+    return checks.as_json() if CONF.command.json else checks.check()
+
 
 def _topology() -> int:
     """Show what hosts have and who holds it."""
@@ -85,7 +103,7 @@ def _topology() -> int:
 def _add_commands(subparsers: Any) -> None:
     upgrade = subparsers.add_parser("upgrade")
     upgrade.add_argument("check")
-    upgrade.set_defaults(action_fn=Checks().check)
+    upgrade.set_defaults(action_fn=_check)
     shown = subparsers.add_parser("topology", help=_topology.__doc__)
     shown.set_defaults(action_fn=_topology)
     shown.add_argument(
@@ -121,8 +139,6 @@ def main(argv: list[str] | None = None) -> int:
             print(error.code, file=sys.stderr)
             return upgradecheck.Code.FAILURE
         raise
-    # As its own main() does, which knows no other command.
-    upgradecheck.CONF = CONF
     return int(upgradecheck.run(CONF))
 
 

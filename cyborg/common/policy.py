@@ -1,19 +1,16 @@
 """The oslo.policy enforcer of this process."""
 
-import functools
-import inspect
 import threading
 import time
-import types
 from typing import Any
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_policy import _checks
 from oslo_policy import opts as policy_opts
 from oslo_policy import policy
 
+from cyborg import _compat
 from cyborg import policies
 from cyborg.common import exception
 
@@ -61,27 +58,6 @@ class Enforcer(policy.Enforcer):
         self._looked_at = None
 
 
-@functools.lru_cache(maxsize=256)
-def _signature(function: types.FunctionType) -> inspect.FullArgSpec:
-    return inspect.getfullargspec(function)
-
-
-def _remember_signatures() -> None:
-    """Have oslo.policy look at the signature of each kind of check once.
-
-    It does so for every part of a rule that it evaluates, which is more than
-    half of the time that a decision takes. The name is private; where it is
-    not what is expected, things stay as they are.
-    """
-    if getattr(_checks, "inspect", None) is inspect:
-        stand_in: Any = types.SimpleNamespace(
-            getfullargspec=lambda method: _signature(
-                getattr(method, "__func__", method)
-            )
-        )
-        _checks.inspect = stand_in
-
-
 def get_enforcer() -> policy.Enforcer:
     """Return the enforcer, made on first use.
 
@@ -93,7 +69,7 @@ def get_enforcer() -> policy.Enforcer:
             policy_opts.set_defaults(
                 CONF, enforce_scope=True, enforce_new_defaults=True
             )
-            _remember_signatures()
+            _compat.remember_signatures()
             enforcer = Enforcer(CONF)
             enforcer.register_defaults(policies.list_rules())
             _enforcer = enforcer

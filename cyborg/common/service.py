@@ -31,6 +31,7 @@ from cyborg.common import exception
 from cyborg.common import notifier
 from cyborg.common import rpc
 from cyborg.common import text
+from cyborg.conf import opts
 from cyborg.objects import base
 from cyborg.objects import register_all
 
@@ -323,16 +324,27 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
 
 def _reload() -> None:
     LOG.info("Reloading options that may change at run time")
-    # oslo.config takes new values without a look at them, and cannot go back.
-    before = CONF._mutable_ns
-    problem = None
     try:
+        _try_options()
         CONF.mutate_config_files()
-        _read_options(CONF)
     except (cfg.Error, ValueError) as error:
-        problem = str(error)
-        CONF._mutable_ns = before
-        # Makes it forget what it has read; there is no override.
-        CONF.clear_override("state_path")
-    if problem is not None:
-        LOG.error("Options stay as they are: %s", problem)
+        LOG.error("Options stay as they are: %s", error)
+
+
+def _try_options() -> None:
+    """Pass if the options that may change at run time are valid.
+
+    oslo.config takes new values without a look at them, and cannot go back;
+    so it reads the same files for somebody else first.
+    """
+    trial = cfg.ConfigOpts()
+    logging.register_options(trial)
+    for group, options in opts.list_opts():
+        trial.register_opts([o for o in options if o.mutable], group)
+    trial(
+        [],
+        project="cyborg",
+        default_config_files=CONF.config_file,
+        default_config_dirs=CONF.config_dir,
+    )
+    _read_options(trial)

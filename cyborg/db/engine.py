@@ -11,7 +11,6 @@ import contextlib
 import datetime
 import functools
 import threading
-import time
 from typing import Any
 from typing import Concatenate
 from typing import ParamSpec
@@ -25,6 +24,7 @@ from osprofiler import opts as profiler_opts
 from osprofiler import sqlalchemy as profiler_sqlalchemy
 import sqlalchemy as sa
 
+from cyborg import _compat
 from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg.common import exception
@@ -34,11 +34,6 @@ CONF = conf.CONF
 P = ParamSpec("P")
 T = TypeVar("T")
 Context = cyborg_context.RequestContext
-
-# Seconds that a connection was not used for and is believed to live.
-_TRUSTED = 1.0
-# Noted with a connection whose last statement was COMMIT.
-_COMMITTED = "cyborg_committed"
 
 _manager = enginefacade.transaction_context()
 # What the manager makes; to ask it takes as long as a small statement.
@@ -59,60 +54,11 @@ def _on_engine_created(engine: sa.Engine) -> None:
         return
     if engine.dialect.name == "mysql":
         _prepare_mysql(engine)
-    _ping_only_idle(engine)
-
-
-def _roll_back_only_what_is_open(engine: sa.Engine) -> None:
-    """Spare connections the ROLLBACK that follows a COMMIT.
-
-    The pool rolls back whatever is given back to it, for which MySQL's
-    drivers send one more statement even if nothing is left to roll back.
-    """
-    dialect: Any = engine.dialect
-    roll_back = dialect.do_rollback
-
-    def unless_committed(connection: Any) -> None:
-        try:
-            committed = connection.info.pop(_COMMITTED, False)
-        except NotImplementedError:
-            # SQLAlchemy's first look at a server is none of the pool's.
-            committed = False
-        if not committed:
-            roll_back(connection)
-
-    dialect.do_rollback = unless_committed
-
-
-def _ping_only_idle(engine: sa.Engine) -> None:
-    """Have connections asked whether they live only after they were idle.
-
-    oslo.db has them asked at the begin of every transaction, which costs as
-    much as one more statement. The name that switches this off is private;
-    where it is not what is expected, things stay as they are.
-    """
-    pool: Any = engine.pool
-    if getattr(pool, "_pre_ping", None) is not True:
-        return
-    pool._pre_ping = False
-
-    @sa.event.listens_for(engine, "checkin")
-    def note_use(connection: Any, record: Any) -> None:
-        record.info["used_at"] = time.monotonic()
-
-    @sa.event.listens_for(engine, "checkout")
-    def ping(connection: Any, record: Any, fairy: Any) -> None:
-        used_at = record.info.get("used_at")
-        if used_at is None or time.monotonic() - used_at < _TRUSTED:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            # Whatever broke this one broke the others.
-            raise sa.exc.InvalidatePoolError() from error
+    _compat.ping_only_idle(engine)
 
 
 def _prepare_mysql(engine: sa.Engine) -> None:
-    _roll_back_only_what_is_open(engine)
+    _compat.spare_rollbacks(engine)
 
     # PostgreSQL's default, so both behave alike: a read after a lock sees
     # what the lock waited for, and rows that do not exist are not locked.
@@ -274,7 +220,7 @@ def writing(context: Context) -> Iterator[sa.Connection]:
                 _opened(context, connection, writing=True),
             ):
                 yield connection
-            connection.info[_COMMITTED] = True
+            _compat.note_commit(connection)
     finally:
         _begin.writing = outer
     for callback in context.transaction.after_commit:

@@ -2,11 +2,13 @@
 
 ``CY1`` keeps the order of packages: each knows only what lies below it, so
 that, say, drivers run on hosts without a database. ``CY2`` keeps eventlet
-out: every service runs on native threads.
+out: every service runs on native threads. ``CY3`` keeps the insides of other
+packages as they are.
 """
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 # What a part may import besides itself. The longest matching name decides,
 # on both sides; a part that is not listed may import everything.
@@ -15,7 +17,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cyborg.policies": (),
     "cyborg.privsep": (),
     "cyborg.hacking": (),
-    "cyborg.common": ("cyborg.conf", "cyborg.policies", "cyborg.context"),
+    "cyborg._compat": (),
+    "cyborg.common": (
+        "cyborg._compat",
+        "cyborg.conf",
+        "cyborg.policies",
+        "cyborg.context",
+    ),
     # Runs managers: the one piece of the floor that knows objects.
     "cyborg.common.service": (
         "cyborg.common",
@@ -23,7 +31,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "cyborg.objects",
     ),
     "cyborg.context": ("cyborg.common",),
-    "cyborg.db": ("cyborg.context", "cyborg.common", "cyborg.conf"),
+    "cyborg.db": (
+        "cyborg._compat",
+        "cyborg.context",
+        "cyborg.common",
+        "cyborg.conf",
+    ),
     "cyborg.clients": ("cyborg.common", "cyborg.conf", "cyborg.context"),
     "cyborg.objects": ("cyborg.db", "cyborg.common", "cyborg.context"),
     "cyborg.objects.base": ("cyborg.common",),
@@ -176,7 +189,7 @@ def _imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
 
 
 class ImportOrder:
-    """flake8 plugin of both checks."""
+    """flake8 plugin of CY1 and CY2."""
 
     name = "cyborg-imports"
     version = "1"
@@ -194,3 +207,80 @@ class ImportOrder:
                 text = "CY2 services run on threads, without eventlet"
             if text:
                 yield node.lineno, node.col_offset, text, type(self)
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """Return the names that stand for something of another package."""
+    names = set()
+    for node, name in _imports(tree):
+        if _within(name, "cyborg"):
+            continue
+        for alias in getattr(node, "names", ()):
+            bound = alias.asname or alias.name.partition(".")[0]
+            names.add(bound)
+    return names
+
+
+def _assigned(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what a statement gives a value to."""
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        targets = [node.target]
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "setattr"
+        and node.args
+    ):
+        # As if it had been written out.
+        name = node.args[1] if len(node.args) > 1 else None
+        text = name.value if isinstance(name, ast.Constant) else "x"
+        targets = [ast.Attribute(node.args[0], str(text), ast.Store())]
+    else:
+        return
+    for target in targets:
+        yield from target.elts if isinstance(target, ast.Tuple) else (target,)
+
+
+class Patches:
+    """flake8 plugin: nothing is changed inside of another package.
+
+    Neither by the name that a module imports, nor by a private attribute of
+    an object that is not its own. Tests do so all the time, and undo it.
+    """
+
+    name = "cyborg-patches"
+    version = "1"
+
+    # Where each is told of, with what it gains and a test.
+    ALLOWED = ("cyborg._compat", "cyborg.tests")
+
+    def __init__(self, tree: ast.AST, filename: str) -> None:
+        self._tree = tree
+        self._module = module_name(filename)
+
+    def run(self) -> Iterator[tuple[int, int, str, type]]:
+        if any(_within(self._module, name) for name in self.ALLOWED):
+            return
+        imported = _imported(self._tree)
+        for node in ast.walk(self._tree):
+            for target in _assigned(node):
+                text = self._wrong(target, imported)
+                if text:
+                    place: Any = node
+                    yield place.lineno, place.col_offset, text, type(self)
+
+    def _wrong(self, target: ast.expr, imported: set[str]) -> str | None:
+        if not isinstance(target, ast.Attribute):
+            return None
+        owner = target.value
+        while isinstance(owner, ast.Attribute):
+            owner = owner.value
+        if not isinstance(owner, ast.Name):
+            return None
+        if owner.id in imported:
+            return f"CY3 {owner.id} is of a library, which stays as it is"
+        if target.attr.startswith("_") and owner.id not in ("self", "cls"):
+            return f"CY3 {target.attr} is private to what {owner.id} is"
+        return None

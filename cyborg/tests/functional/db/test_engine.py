@@ -10,6 +10,7 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
+from cyborg import _compat
 from cyborg import context as cyborg_context
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -207,7 +208,7 @@ def test_idle_connections_are_asked_whether_they_live(
             connection.execute(sa.text(kill.format(other_id)))
     if idle:
         later = time.monotonic() + 5
-        monkeypatch.setattr(engine.time, "monotonic", lambda: later)
+        monkeypatch.setattr(_compat.time, "monotonic", lambda: later)
     else:
         # It was used just now, so it is believed to live.
         with (

@@ -8,14 +8,12 @@ import types
 from typing import Any
 
 from paste import deploy
-import pecan
 import pytest
 import sqlalchemy as sa
 import webob
 
 from cyborg.api import app
 from cyborg.api import conductor as api_conductor
-from cyborg.api import pecan_cache
 from cyborg.api import routing
 from cyborg.common import exception
 from cyborg.common import rpc
@@ -509,28 +507,6 @@ def test_application_of_one_process(api: api_fixture.Api) -> None:
     assert len(response.json["devices"]) == 5
     request.environ["REMOTE_ADDR"] = "192.0.2.1"
     assert request.get_response(application).status_int == 403
-
-
-def test_pecan_looks_at_a_signature_once() -> None:
-    assert pecan_cache.install()
-    cached = pecan.util.getargspec
-    for module in pecan_cache.MODULES:
-        assert module.getargspec is cached
-    misses = cached.cache_info().misses
-    handler = app.CONTROLLERS[0].index
-    first = cached(handler)
-    assert cached(handler) is first
-    assert first.args == ["self", "request", "response"]
-    assert cached.cache_info().misses <= misses + 1
-
-
-def test_pecan_stays_as_it_is_where_it_has_changed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for other in (lambda method, depth: None, None):
-        monkeypatch.setattr(pecan.util, "getargspec", other)
-        assert not pecan_cache.install()
-        assert pecan.util.getargspec is other
 
 
 def test_every_operation_says_what_it_does() -> None:

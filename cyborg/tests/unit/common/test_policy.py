@@ -1,12 +1,8 @@
 from collections.abc import Iterator
-import functools
-import inspect
 import os
 import pathlib
 import time
-from typing import Any
 
-from oslo_policy import _checks
 import pytest
 
 from cyborg import context
@@ -29,28 +25,6 @@ def _fresh_enforcer() -> Iterator[None]:
 @pytest.fixture
 def member() -> context.RequestContext:
     return context.RequestContext(project_id="p", roles=["member", "reader"])
-
-
-def test_signatures_of_checks_are_looked_at_once(
-    member: context.RequestContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked_at = []
-
-    def note(function: Any) -> inspect.FullArgSpec:
-        looked_at.append(function)
-        return inspect.getfullargspec(function)
-
-    policy.get_enforcer()
-    monkeypatch.setattr(policy, "_signature", functools.lru_cache(note))
-    for _ in range(3):
-        member.can(policies.CREATE)
-    assert looked_at
-    assert len(looked_at) == len(set(looked_at))
-    assert set(looked_at) <= {
-        check.__call__
-        for check in vars(_checks).values()
-        if isinstance(check, type)
-    }
 
 
 @pytest.fixture

@@ -97,3 +97,40 @@ def test_every_rule_names_something_that_exists() -> None:
     for name in named:
         path = PACKAGE.joinpath(*name.split(".")[1:])
         assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
+def patches(code: str, filename: str = "cyborg/common/policy.py") -> list[str]:
+    found = checks.Patches(ast.parse(code), filename).run()
+    return [text for _, _, text, _ in found]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pecan.util\npecan.util.getargspec = None",
+        "from oslo_policy import _checks\n_checks.inspect = None",
+        "from oslo_upgradecheck import upgradecheck as u\nu.CONF = 1",
+        "import webob\nsetattr(webob.Request, 'json', None)",
+        "import os\nx, os.sep = 1, '/'",
+        "def f(pool):\n    pool._pre_ping = False",
+        "from cyborg.conf import CONF\nCONF._mutable_ns = None",
+    ],
+)
+def test_patches_are_found(code: str) -> None:
+    assert len(patches(code)) == 1
+    assert patches(code, "cyborg/_compat.py") == []
+    assert patches(code, "cyborg/tests/unit/test_x.py") == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.environ['A'] = 'b'",
+        "class C:\n    def f(self):\n        self._x = 1",
+        "def f(request):\n    request.status = 1",
+        "import os\nseparator = os.sep",
+        "from cyborg.common import policy\npolicy.x = 1",
+    ],
+)
+def test_what_patches_nothing_is_not_found(code: str) -> None:
+    assert patches(code) == []
