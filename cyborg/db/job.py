@@ -375,6 +375,7 @@ def target(context: RequestContext, job: sa.Row[Any]) -> sa.Row[Any] | None:
                 "model",
                 "std_board_info",
                 "driver",
+                "identity_id",
             ),
         ),
         "cpid": (paths, ("cpid_type", "cpid_info")),

@@ -69,3 +69,21 @@ class DevicePayload(Payload):
         "status_reason": fields.StringField(nullable=True),
         "missing_since": fields.DateTimeField(nullable=True),
     }
+
+
+@base.CyborgObjectRegistry.register
+class DeviceEventPayload(Payload):
+    """Something of a card's history."""
+
+    VERSION = "1.0"
+    fields = {
+        "uuid": fields.UUIDField(),
+        "device_uuid": fields.UUIDField(),
+        "hostname": fields.StringField(nullable=True),
+        "kind": fields.StringField(),
+        "who": fields.StringField(),
+        "why": fields.StringField(nullable=True),
+        # A JSON object; what is in it depends on the kind.
+        "detail": fields.StringField(),
+        "at": fields.DateTimeField(),
+    }

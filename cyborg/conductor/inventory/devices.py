@@ -8,6 +8,7 @@ from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common.i18n import _
+from cyborg.conductor.life import conditions
 from cyborg.conductor.placement import sync
 from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
@@ -83,6 +84,26 @@ def _store_status(
     if reason is None and status != constants.DeviceStatus.ENABLED:
         # Only to enable a device takes the reason away.
         reason = device.status_reason
+    if status == constants.DeviceStatus.ENABLED:
+        conditions.clear(
+            context,
+            [device],
+            source=conditions.Source.OPERATOR,
+            keys=[conditions.MAINTAINING],
+        )
+    else:
+        conditions.put(
+            context,
+            [
+                conditions.Condition(
+                    device,
+                    conditions.MAINTAINING,
+                    conditions.Source.OPERATOR,
+                    reason=reason,
+                )
+            ],
+        )
+    # Also where an earlier release stored it, and no condition.
     device_db.update(
         context, device.id, {"status": status, "status_reason": reason}
     )

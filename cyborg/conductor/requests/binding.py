@@ -26,6 +26,7 @@ from cyborg.common import groups as profile_groups
 from cyborg.common import liveness
 from cyborg.common import states
 from cyborg.conductor import quota
+from cyborg.conductor.life import events as history
 from cyborg.conductor.telling import notifications
 from cyborg.conductor.work import loads
 from cyborg.context import RequestContext
@@ -352,6 +353,20 @@ def _store_bind(
     for (row, _), change in zip(pending, changes, strict=True):
         if change["state"] == State.BOUND:
             notifications.arqs(context, Event.ARQ_BOUND, [row], **change)
+    history.record(
+        context,
+        [
+            history.at(
+                change["deployable_id"],
+                history.Kind.BOUND,
+                arq=row.uuid,
+                instance=change["instance_uuid"],
+                project=change["project_id"],
+            )
+            for (row, _), change in zip(pending, changes, strict=True)
+            if change["state"] == State.BOUND
+        ],
+    )
     outcome = Outcome(events=bool(events))
     if events:
         outbox_db.create(context, events)
@@ -546,7 +561,24 @@ def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
         freed = handle_db.release(context, simple, keep_host_work=True)
         if freed < len(simple):
             kept |= handle_db.needing_host_work(context, simple)
-    return {held[handle_id] for handle_id in kept}
+    kept = {held[handle_id] for handle_id in kept}
+    history.record(
+        context,
+        [
+            history.at(
+                row.deployable_id,
+                history.Kind.RELEASED,
+                arq=row.uuid,
+                instance=row.instance_uuid,
+                project=row.project_id,
+            )
+            for row in rows
+            if row.attach_handle_id is not None
+            and row.deployable_id is not None
+            and row.id not in kept
+        ],
+    )
+    return kept
 
 
 def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:

@@ -21,6 +21,7 @@ from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor import quota
 from cyborg.conductor.life import conditions
+from cyborg.conductor.life import events
 from cyborg.conductor.requests import binding
 from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
@@ -261,6 +262,18 @@ def _free_leaked(
         LOG.warning("Handle %s is in use by nobody; it is freed", row.uuid)
     if simple:
         handle_db.release(context, [row.id for row in simple])
+        events.record(
+            context,
+            [
+                events.at(
+                    row.deployable_id,
+                    events.Kind.RELEASED,
+                    "it was in use by nobody",
+                    handle=row.uuid,
+                )
+                for row in simple
+            ],
+        )
     if on_host:
         job_db.create(
             context,

@@ -14,6 +14,7 @@ from oslo_log import log as logging
 from cyborg.common import notifier
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
+from cyborg.db import device_event as event_db
 from cyborg.db import engine
 from cyborg.objects import notification
 
@@ -38,6 +39,8 @@ class Event(enum.StrEnum):
     # Its agent reports the host without it, and with it again.
     DEVICE_LOST = "device.lost"
     DEVICE_FOUND = "device.found"
+    # Of its history, what none of those above tells.
+    DEVICE_EVENT = "device.event"
 
 
 def is_on() -> bool:
@@ -73,6 +76,19 @@ def devices(
     if is_on():
         for row in rows:
             _send(context, event, notification.DevicePayload, row, values)
+
+
+def device_events(context: RequestContext, uuids: Iterable[str]) -> None:
+    """Tell of events that this transaction has recorded."""
+    if is_on():
+        for row in event_db.find_by_uuids(context, list(uuids)):
+            _send(
+                context,
+                Event.DEVICE_EVENT,
+                notification.DeviceEventPayload,
+                row,
+                {},
+            )
 
 
 def _send(

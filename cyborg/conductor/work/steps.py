@@ -25,6 +25,7 @@ from cyborg.common import liveness
 from cyborg.common import states
 from cyborg.common.i18n import _
 from cyborg.conductor import quota
+from cyborg.conductor.life import events
 from cyborg.conductor.telling import notifications
 from cyborg.conductor.work import images
 from cyborg.conductor.work import loads
@@ -227,10 +228,43 @@ def _store_bound(context: RequestContext, work: Work) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.COMPLETED)
+    _record(context, work, events.Kind.BOUND)
     notifications.arq(
         context, notifications.Event.ARQ_BOUND, work.target.arq_id
     )
     LOG.info("ARQ %s is bound", work.target.arq_uuid)
+
+
+def _record(
+    context: RequestContext,
+    work: Work,
+    kind: events.Kind,
+    why: str | None = None,
+    **detail: Any,
+) -> None:
+    """Add what became of a job to the history of its device."""
+    target = work.target
+    if target.device_uuid is None:
+        # An earlier release has stored it in part.
+        return
+    if target.arq_uuid is not None:
+        detail |= {
+            "arq": target.arq_uuid,
+            "instance": target.arq_instance_uuid,
+            "project": target.arq_project_id,
+        }
+    events.record(
+        context,
+        [
+            events.Event(
+                kind,
+                target.device_uuid,
+                target.device_identity_id,
+                why,
+                detail,
+            )
+        ],
+    )
 
 
 def _announce(context: RequestContext, work: Work, status: Status) -> None:
@@ -257,6 +291,7 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.FAILED)
+    _record(context, work, events.Kind.FAILED, reason, task="bind")
     notifications.arq(
         context,
         notifications.Event.ARQ_BIND_FAILED,
@@ -342,6 +377,7 @@ def _store_clean(context: RequestContext, work: Work) -> None:
         else:
             arq_db.drop_handle(context, arq.id)
     handle_db.release(context, [work.target.handle_id])
+    _record(context, work, events.Kind.RELEASED)
     LOG.info("Handle %s is free again", work.target.handle_uuid)
 
 
@@ -356,6 +392,7 @@ def _give_up_cleaning(
     arq_db.move(
         context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
     )
+    _record(context, work, events.Kind.FAILED, reason, task="cleanup")
     LOG.error(
         "The agent of %s cannot clean the handle %s of ARQ %s: %s. Mend the "
         "host, then delete the ARQ again or use 'cyborg-manage arq release'",
@@ -541,6 +578,13 @@ def _store_loaded(
     attribute_db.set_programmed_traits(
         context, work.target.deployable_id, traits
     )
+    _record(
+        context,
+        work,
+        events.Kind.BITSTREAM,
+        image=image["id"],
+        deployable=work.target.deployable_uuid,
+    )
     sync_db.mark(context, work.target.device_hostname)
 
 
@@ -668,7 +712,20 @@ def _fence(context: RequestContext, work: Work) -> None:
 
 @engine.use_case
 def _finish(context: RequestContext, work: Work, error: str | None) -> None:
-    job_db.finish(context, work.job.uuid, work.job.owner, error)
+    if not job_db.finish(context, work.job.uuid, work.job.owner, error):
+        return
+    image = work.payload.get("image", {}).get("id")
+    if error is not None:
+        _record(
+            context,
+            work,
+            events.Kind.FAILED,
+            error,
+            task=work.job.kind,
+            image=image,
+        )
+    elif work.job.kind == Kind.FIRMWARE:
+        _record(context, work, events.Kind.FIRMWARE, image=image)
 
 
 # -- ownership

@@ -9,11 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.conductor.inventory import devices
 from cyborg.conductor.inventory import identifying
 from cyborg.conductor.life import conditions
 from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import sync
+from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import sweeps
+from cyborg.conductor.work import steps
 from cyborg.db import host_sync as sync_db
+from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.db import removal as removal_db
 from cyborg.objects import report
@@ -259,3 +265,84 @@ def test_what_nothing_is_left_of_is_forgotten(
 def test_product(info: str | None, product: str | None) -> None:
     card = identifying.Card.of(_card(std_board_info=info))
     assert (card.vendor, card.product, card.serial) == ("abcd", product, None)
+
+
+def _told(store: inventory.Store) -> list[tuple[Any, ...]]:
+    """Return what happened to the card after it was found."""
+    return [
+        (row.kind, row.identity_id == _device(store).identity_id, row.why)
+        for row in store.rows(models.DeviceEvent)[1:]
+    ]
+
+
+def test_binds_and_releases_are_in_its_history(
+    store: inventory.Store,
+) -> None:
+    (rp_uuid,) = store.report(inventory.device())
+    arqs = store.arqs(3)
+    instance = store.bind(arqs, rp_uuid)
+    binding.unbind(store.context, arqs[:1], inventory.PROJECT)
+    store.delete(arqs)
+    assert (
+        _told(store)
+        == [("bound", True, None)] * 3 + [("released", True, None)] * 3
+    )
+    rows = store.rows(models.DeviceEvent)[1:]
+    assert {row.device_uuid for row in rows} == {_device(store).uuid}
+    details = [json.loads(row.detail) for row in rows]
+    assert sorted(d["arq"] for d in details[:3]) == sorted(arqs)
+    assert sorted(d["arq"] for d in details[3:]) == sorted(arqs)
+    assert {d["instance"] for d in details} == {instance}
+    assert {d["project"] for d in details} == {inventory.PROJECT}
+
+
+def test_what_is_refused_is_in_no_history(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device(handles=1))
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(2), rp_uuid)
+    assert _told(store) == []
+
+
+class _Agent:
+    """An agent that prepares nothing, and cleans what it is told."""
+
+    def prepare_handle(self, *args: object) -> None:
+        raise exception.DriverError(reason="no more room")
+
+    def cleanup_handle(self, *args: object) -> None:
+        pass
+
+
+def test_work_on_the_host_is_in_its_history(store: inventory.Store) -> None:
+    (rp_uuid,) = store.report(inventory.device(attach_type="MDEV", kind="GPU"))
+    arqs = store.arqs(1)
+    store.bind(arqs, rp_uuid)
+    for _step in ("bind", "clean up"):
+        (uuid_,) = job_db.due(store.context, 1)
+        job = job_db.claim(store.context, uuid_, "me", 60)
+        steps.do(store.context, job, _Agent())
+    assert _told(store) == [
+        ("failed", True, "no more room"),
+        ("released", True, None),
+    ]
+
+
+def test_an_operator_disables_and_enables(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.report(inventory.device())
+    monkeypatch.setattr(sync, "sync_host", lambda *args: {})
+    uuid_ = _device(store).uuid
+    devices.set_status(store.context, uuid_, "maintaining", "a fan")
+    assert (_device(store).status_reason, _reserved(store)) == ("a fan", [16])
+    _remove(store)
+    store.report(inventory.device())
+    assert _reserved(store) == [16]
+    devices.set_status(store.context, uuid_, "enabled", None)
+    assert (_device(store).status, _reserved(store)) == ("enabled", [0])
+    assert [kind for kind, *_rest in _told(store)] == [
+        "condition_set",
+        "lost",
+        "back",
+        "condition_cleared",
+    ]

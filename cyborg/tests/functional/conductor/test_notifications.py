@@ -38,6 +38,7 @@ SAMPLES = (
 VOLATILE = {
     *("uuid", "instance_uuid", "device_rp_uuid"),
     *("created_at", "updated_at", "missing_since"),
+    *("device_uuid", "at"),
 }
 
 
@@ -205,7 +206,8 @@ def test_each_move_is_told_once(store: inventory.Store, sent: Sent) -> None:
     instance = store.bind(arqs, rp_uuid)
     assert sent.types() == ["device.create", "arq.created"]
     _work(store)
-    ((event, data),) = sent.take()
+    ((history, failed), (event, data)) = sent.take()
+    assert (history, failed["kind"]) == ("device.event", "failed")
     assert (event, data["reason"]) == ("arq.bind_failed", "no more room")
     assert data["instance_uuid"] == instance
     store.delete(instance=instance)

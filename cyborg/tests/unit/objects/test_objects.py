@@ -24,6 +24,7 @@ FINGERPRINTS = {
     "ControlpathID": "1.2-a80f277f3a2c060b07301b74a69403e0",
     "Deployable": "1.1-d51f17df1436da69ad45176fb103f2c5",
     "Device": "1.6-5819e25e9b0a32211abb497a3401015b",
+    "DeviceEventPayload": "1.0-d5f51af25e173d328060f4a2cc9426ce",
     "DevicePayload": "1.0-fbf6e2c7c49a86741b1281347dc2b48e",
     "DeviceProfile": "1.1-a7d1ea4646e897ad17765531c96765c1",
     "DriverAttachHandle": "1.0-074827c976ff5a627b77de5618ad61f2",
