@@ -1,9 +1,9 @@
-"""The two privsep contexts; operators' sudoers files name this path.
+"""The privsep contexts; operators' sudoers files name this path.
 
 ``sys_admin_pctxt`` runs the vendors' tools, ``sysfs_pctxt`` only writes to
-kernel files that belong to root. Packagers configure the first, so the
-second takes its helper command, user and group from there unless it has its
-own.
+kernel files that belong to root, and ``proc_pctxt`` only reads what processes
+have open. Packagers configure the first, so the others take their helper
+command, user and group from there unless they have their own.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ from oslo_privsep import priv_context
 
 _SYS_ADMIN = "cyborg_sys_admin"
 _SYSFS = "cyborg_sysfs"
+_PROC = "cyborg_proc"
 _INHERITED = ("helper_command", "user", "group")
 
 
@@ -57,4 +58,14 @@ sysfs_pctxt = _InheritingContext(
     cfg_section=_SYSFS,
     pypath=f"{__name__}.sysfs_pctxt",
     capabilities=[capabilities.CAP_DAC_OVERRIDE],
+)
+
+proc_pctxt = _InheritingContext(
+    "cyborg",
+    cfg_section=_PROC,
+    pypath=f"{__name__}.proc_pctxt",
+    capabilities=[
+        capabilities.CAP_DAC_READ_SEARCH,
+        capabilities.CAP_SYS_PTRACE,
+    ],
 )

@@ -104,9 +104,46 @@ def format_address(parts: Mapping[str, str]) -> str:
     return normalise_address(text)
 
 
+def function_above(path: str) -> str | None:
+    """Return the directory of the function that something belongs to.
+
+    :param path: of a disk or a network device, links followed
+    """
+    while path:
+        above, _slash, name = path.rpartition("/")
+        if _ADDRESS.fullmatch(name):
+            return path
+        path = above
+    return None
+
+
 def sort_key(address: str) -> tuple[int, ...]:
     """Return what sorts addresses by number, long domains last."""
     return tuple(int(part, 16) for part in parse_address(address))
+
+
+def virtual_addresses(function: Function) -> list[str]:
+    """Return where the virtual functions of a physical one are, or will be.
+
+    Those it could have are told by ``sriov_offset`` and ``sriov_stride``,
+    see the SR-IOV specification: routing IDs are 8 bits of bus, 5 of device
+    and 3 of function. Only those there are, where these cannot be read.
+    """
+    offset = sysfs.read_int(function.path, "sriov_offset")
+    stride = sysfs.read_int(function.path, "sriov_stride")
+    if offset is None or not stride or not function.sriov_totalvfs:
+        return list(function.virtfns)
+    domain, bus, device, number = parse_address(function.address)
+    first = int(bus, 16) << 8 | int(device, 16) << 3 | int(number, 16)
+    found = list(function.virtfns)
+    for index in range(function.sriov_totalvfs):
+        place = first + offset + index * stride
+        address = (
+            f"{domain}:{place >> 8:02x}:{place >> 3 & 0x1F:02x}.{place & 7}"
+        )
+        if address not in function.virtfns:
+            found.append(address)
+    return found
 
 
 def address_info(address: str, **extra: str) -> str:

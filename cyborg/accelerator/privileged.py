@@ -17,6 +17,7 @@ from cyborg.accelerator import mdev
 from cyborg.accelerator import pci
 from cyborg.accelerator import sysfs
 from cyborg.accelerator import vendor_vfio
+from cyborg.accelerator import vfio
 from cyborg.common import exception
 
 _FPGACONF = "/usr/bin/fpgaconf"
@@ -58,6 +59,22 @@ def clear_vgpu_type(root: sysfs.Path, address: str, number: int) -> None:
         _clear_vgpu_type(address, number)
     else:
         vendor_vfio.clear_type(root, address, number)
+
+
+def vfio_holders(root: sysfs.Path) -> dict[str, tuple[int, str]]:
+    """Return who has nodes of VFIO open; see :func:`.vfio.holders`."""
+    if not _is_machine(root):
+        return vfio.holders(root)
+    # The channel turns tuples into lists.
+    return {
+        node: (number, name)
+        for node, (number, name) in _vfio_holders().items()
+    }
+
+
+@privsep.proc_pctxt.entrypoint
+def _vfio_holders() -> dict[str, tuple[int, str]]:
+    return vfio.holders("/")
 
 
 @privsep.sysfs_pctxt.entrypoint

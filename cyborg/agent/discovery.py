@@ -6,6 +6,7 @@ drivers' devices are reported as ever.
 """
 
 from collections.abc import Callable
+from collections.abc import Collection
 import dataclasses
 import importlib.metadata
 import threading
@@ -18,8 +19,9 @@ from stevedore import named
 
 from cyborg.accelerator import adapted
 from cyborg.accelerator import driver as driver_api
-from cyborg.agent import gates
 from cyborg.agent import report
+from cyborg.agent import turns as driver_turns
+from cyborg.agent.gate import gate as gates
 from cyborg.common import exception
 
 CONF = cfg.CONF
@@ -46,7 +48,9 @@ class Enabled:
     instance: driver_api.Driver | None = None
     # Whether the driver has made the host ready.
     is_ready: bool = False
-    gate: gates.Gate = dataclasses.field(default_factory=gates.Gate)
+    turns: driver_turns.Turns = dataclasses.field(
+        default_factory=driver_turns.Turns
+    )
 
     def get(self) -> driver_api.Driver:
         """Return the instance, made now if there is none.
@@ -131,21 +135,35 @@ def construct(drivers: Any) -> list[Enabled]:
 class Discovery:
     """Asks every driver, and remembers what each found last."""
 
-    def __init__(self, drivers: list[Enabled], cache: report.Cache) -> None:
+    def __init__(
+        self,
+        drivers: list[Enabled],
+        cache: report.Cache,
+        gate: gates.Gate | None = None,
+    ) -> None:
+        """Ask these drivers.
+
+        :raises ConfigInvalid: the gate's options are wrong
+        """
         self.drivers = drivers
         self._cache = cache
         self._last: dict[str, report.Found] = {}
         self._running: dict[str, threading.Thread] = {}
-        self._warned: set[tuple[str, str]] = set()
         # What each driver found odd last.
         self._odd: dict[str, list[str]] = {}
         self._ran = threading.Event()
+        self._gate = gate or gate_of(
+            drivers, [each for d in drivers for each in self.known(d.name)]
+        )
 
-    def run(self) -> list[report.Found]:
+    def run(self, in_use: Collection[str] | None = None) -> list[report.Found]:
         """Return what each driver says, in the order they are enabled.
 
-        Blocks for as long as the slowest driver takes, to a limit. Only one
-        thread may call it.
+        What must not be offered is marked. Blocks for as long as the slowest
+        driver takes, to a limit. Only one thread may call it.
+
+        :param in_use: ``attach_info`` texts of the handles that guests have;
+            None if that is not known
         """
         for enabled in self.drivers:
             self._start(enabled)
@@ -160,7 +178,7 @@ class Discovery:
         if changed:
             self._cache.save()
         self._ran.set()
-        return self._without_duplicates(found)
+        return _without_duplicates(self._gate.judge(found, in_use).found)
 
     def wait_for_first(self, timeout: float) -> None:
         """Block until every driver has been asked once."""
@@ -213,7 +231,7 @@ class Discovery:
         )
 
     def _discover(self, enabled: Enabled) -> None:
-        with enabled.gate.discovery() as admitted:
+        with enabled.turns.discovery() as admitted:
             if not admitted:
                 # A card is being changed; it may not even be on the bus.
                 LOG.debug("Driver %s is at work on a card", enabled.name)
@@ -284,27 +302,36 @@ class Discovery:
             capabilities=enabled.capabilities(),
         )
 
-    def _without_duplicates(
-        self, found: list[report.Found]
-    ) -> list[report.Found]:
-        """Leave each device to the first driver that claims it."""
-        owner: dict[str, str] = {}
-        result = []
-        for driver in found:
-            devices = []
-            for device in driver.devices:
-                cpid = report.cpid_info(device)
-                if cpid not in owner:
-                    owner[cpid] = driver.name
-                    devices.append(device)
-                elif (driver.name, cpid) not in self._warned:
-                    self._warned.add((driver.name, cpid))
-                    LOG.warning(
-                        "Device %s of driver %s is reported by driver %s "
-                        "already; see [agent] enabled_drivers",
-                        cpid,
-                        driver.name,
-                        owner[cpid],
-                    )
-            result.append(dataclasses.replace(driver, devices=devices))
-        return result
+
+def gate_of(
+    drivers: list[Enabled],
+    reported: list[dict[str, Any]],
+    keep: bool = True,
+) -> gates.Gate:
+    """Return the gate for drivers: it looks at the machine they look at.
+
+    :param reported: plain devices that were reported before
+    :param keep: see :func:`.gate.make`
+    :raises ConfigInvalid: its options are wrong
+    """
+    for enabled in drivers:
+        if enabled.instance is not None:
+            return gates.make(
+                enabled.instance.root, enabled.instance.conf, reported, keep
+            )
+    return gates.make(CONF.agent.filesystem_root, CONF, reported, keep)
+
+
+def _without_duplicates(found: list[report.Found]) -> list[report.Found]:
+    """Leave each device to the first driver that claims it."""
+    seen: set[str] = set()
+    result = []
+    for driver in found:
+        devices = []
+        for device in driver.devices:
+            cpid = report.cpid_info(device)
+            if cpid not in seen:
+                seen.add(cpid)
+                devices.append(device)
+        result.append(dataclasses.replace(driver, devices=devices))
+    return result

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import json
 import logging as std_logging
+import os
 import pathlib
 import re
 import sys
@@ -18,7 +19,6 @@ from typing import TextIO
 from oslo_config import cfg
 
 from cyborg.accelerator import pci
-from cyborg.accelerator import usage
 from cyborg.agent import discovery
 from cyborg.agent import report
 from cyborg.common import constants
@@ -46,10 +46,10 @@ def main(
     try:
         if drivers is None:
             drivers = discovery.load(CONF.agent.enabled_drivers)
+        document = survey(drivers)
     except exception.ConfigInvalid as error:
         sys.stderr.write(f"{error.faultstring}\n")
         return 1
-    document = survey(drivers)
     printed = json.dumps(document, indent=2) if as_json else render(document)
     (out or sys.stdout).write(f"{printed}\n")
     failed = any(driver["error"] for driver in document["drivers"])
@@ -78,41 +78,72 @@ def survey(drivers: Sequence[discovery.Enabled]) -> dict[str, Any]:
          "conflicts": [{"device": "0000:3b:00.0", "driver": "pci_driver",
                         "kind": "host-uses-it", "reason": "..."}]}
     """
-    answers = [_ask(driver) for driver in drivers]
-    conflicts = list(_claimed_twice(answers))
-    for driver, answer in zip(drivers, answers, strict=True):
-        root = driver.instance.root if driver.instance else pathlib.Path("/")
+    found = [_ask(driver) for driver in drivers]
+    gate = discovery.gate_of(list(drivers), _reported(drivers), keep=False)
+    judged = gate.judge(found)
+    answers: list[dict[str, Any]] = [
+        {
+            "name": driver.name,
+            "error": answer.error,
+            "warnings": [] if answer.error else driver.get().warnings(),
+            "capabilities": answer.capabilities,
+            "devices": [_device(device) for device in answer.devices],
+        }
+        for driver, answer in zip(drivers, judged.found, strict=True)
+    ]
+    conflicts = list(_named_alike(answers))
+    for offer, mark in judged.unexpected:
+        conflicts.append(
+            {
+                "device": _where(report.cpid_info(offer.device)),
+                "driver": offer.driver,
+                "kind": mark.rule,
+                "reason": mark.text,
+            }
+        )
+    for answer in answers:
         for device in answer["devices"]:
-            for kind, reason in _problems(device, root):
-                conflicts.append(
-                    {
-                        "device": device["where"],
-                        "driver": answer["name"],
-                        "kind": kind,
-                        "reason": reason,
-                    }
-                )
+            conflicts += [
+                {
+                    "device": device["where"],
+                    "driver": answer["name"],
+                    "kind": "invalid",
+                    "reason": reason,
+                }
+                for reason in _problems(device)
+            ]
     return {"host": CONF.host, "drivers": answers, "conflicts": conflicts}
 
 
-def _ask(driver: discovery.Enabled) -> dict[str, Any]:
+def _reported(drivers: Sequence[discovery.Enabled]) -> list[dict[str, Any]]:
+    """Return what an agent of this host reported, if that can be read."""
+    path = pathlib.Path(CONF.state_path, "agent", "last_discovery.json")
+    if not os.access(path, os.R_OK):
+        return []
+    cache = report.Cache(path)
+    return [
+        device
+        for driver in drivers
+        for device in cache.devices(driver.name) or []
+    ]
+
+
+def _ask(driver: discovery.Enabled) -> report.Found:
     error = None
     devices: list[dict[str, Any]] = []
-    warnings: list[str] = []
     try:
-        devices = [
-            _device(report.plain(device)) for device in driver.get().discover()
-        ]
-        warnings = driver.get().warnings()
+        devices = [report.plain(each) for each in driver.get().discover()]
+        for device in devices:
+            report.decoded_cpid(device)
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
-    return {
-        "name": driver.name,
-        "error": error,
-        "warnings": warnings,
-        "capabilities": driver.capabilities(),
-        "devices": devices,
-    }
+    return report.Found(
+        name=driver.name,
+        devices=devices,
+        complete=error is None,
+        error=error,
+        capabilities=driver.capabilities(),
+    )
 
 
 def _device(device: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +180,7 @@ def _deployable(deployable: dict[str, Any]) -> dict[str, Any]:
         "name": deployable["name"],
         "resource_classes": classes,
         "total": deployable["num_accelerators"],
+        "withheld": deployable["withheld"],
         "traits": traits,
         "handles": [
             {
@@ -172,46 +204,30 @@ def _where(info: str) -> str:
         return info
 
 
-def _claimed_twice(answers: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Yield what is reported more than once on this host."""
-    owners: dict[str, str] = {}
+def _named_alike(answers: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
+    """Yield what has the name of something else on this host."""
     names: dict[str, str] = {}
     for answer in answers:
         for device in answer["devices"]:
-            conflict = {"device": device["where"], "driver": answer["name"]}
-            owner = owners.get(device["cpid_info"])
-            if owner is not None:
-                yield conflict | {
-                    "kind": "claimed-twice",
-                    "reason": f"{owner} reports it already; what comes "
-                    "first counts",
-                }
-                continue
-            owners[device["cpid_info"]] = answer["name"]
             for deployable in device["deployables"]:
                 other = names.setdefault(deployable["name"], device["where"])
                 if other != device["where"]:
-                    yield conflict | {
+                    yield {
+                        "device": device["where"],
+                        "driver": answer["name"],
                         "kind": "same-name",
                         "reason": f"its deployable {deployable['name']} has "
                         f"the name of one of {other}",
                     }
 
 
-def _problems(
-    device: dict[str, Any], root: pathlib.Path
-) -> Iterator[tuple[str, str]]:
-    """Yield kind and reason of what is wrong with one device."""
+def _problems(device: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the description of one device."""
     if len(device["cpid_info"]) > _MOST_TEXT:
-        yield "invalid", f"cpid_info is longer than {_MOST_TEXT} characters"
+        yield f"cpid_info is longer than {_MOST_TEXT} characters"
     for deployable in device["deployables"]:
         for reason in _invalid(deployable):
-            yield "invalid", f"{deployable['name']}: {reason}"
-        for handle in deployable["handles"]:
-            if handle["type"] != constants.AttachHandleType.PCI:
-                continue
-            for reason in usage.reasons(root, handle["where"]):
-                yield "host-uses-it", f"{handle['where']} {reason}"
+            yield f"{deployable['name']}: {reason}"
 
 
 def _invalid(deployable: dict[str, Any]) -> Iterator[str]:
@@ -278,6 +294,8 @@ def _render_device(device: dict[str, Any]) -> Iterator[str]:
     for deployable in device["deployables"]:
         classes = ", ".join(deployable["resource_classes"]) or "no class"
         yield f"    {deployable['name']}: {deployable['total']} x {classes}"
+        for reason in deployable["withheld"]:
+            yield "      withheld: {text} ({rule})".format(**reason)
         yield f"      traits: {', '.join(deployable['traits'])}"
         for handle in deployable["handles"]:
             yield f"      {handle['type']} {handle['where']}"

@@ -15,6 +15,7 @@ certain: requests come and go while an answer is under way.
 
 from collections.abc import Callable
 import dataclasses
+import json
 import pathlib
 import threading
 import time
@@ -57,6 +58,11 @@ class Handle:
         if self.attach_info.keys() >= _ADDRESS:
             return report.pci_address(self.attach_info)
         return None
+
+    @property
+    def info_text(self) -> str:
+        """``attach_info`` in the form that drivers report."""
+        return json.dumps(self.attach_info, sort_keys=True)
 
     @property
     def asked_type(self) -> str | None:

@@ -200,7 +200,11 @@ class AgentManager:
 
     def discover_once(self) -> None:
         """Look at the hardware and report it; blocks."""
-        found = self._discovery.run()
+        found = self._discovery.run(
+            [handle.info_text for handle in self._in_use.handles()]
+            if self._in_use.is_known
+            else None
+        )
         self._reporter.publish(
             report.Report.of(found, self._host) if found else None
         )

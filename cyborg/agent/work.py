@@ -149,7 +149,7 @@ class HostWork:
             for enabled in self._found.drivers:
                 if self._knows(enabled, key):
                     stack.enter_context(
-                        enabled.gate.work(key, CONF.program_timeout)
+                        enabled.turns.work(key, CONF.program_timeout)
                     )
             self._log.fence(key, sequence)
             faults.point("agent-fenced")
@@ -201,7 +201,7 @@ class HostWork:
             return
         with (
             self._images.checkout(image, suffix, timeout) as path,
-            enabled.gate.work(key, timeout),
+            enabled.turns.work(key, timeout),
         ):
             faults.point("agent-image-ready")
             # Others may have had the card while this one waited for it.
@@ -258,7 +258,7 @@ class HostWork:
         """
         self._check_uuid(uuid)
         enabled, driver = self._mdev_provider(address)
-        with enabled.gate.work(address, CONF.bind_timeout):
+        with enabled.turns.work(address, CONF.bind_timeout):
             known = self._log.is_made(uuid)
             self._log.want_mdev(uuid, address, mdev_type, True, sequence)
             faults.point("agent-mdev-intended")
@@ -293,7 +293,7 @@ class HostWork:
         """
         self._check_uuid(uuid)
         enabled, driver = self._mdev_provider(address)
-        with enabled.gate.work(address, CONF.bind_timeout):
+        with enabled.turns.work(address, CONF.bind_timeout):
             self._log.want_mdev(uuid, address, mdev_type, False, sequence)
             faults.point("agent-cleanup-intended")
             self._remove(driver, address, mdev_type, uuid)
@@ -342,7 +342,7 @@ class HostWork:
             return
         address, mdev_type = entry["address"], entry["type"]
         enabled, driver = self._mdev_provider(address)
-        with enabled.gate.work(address, CONF.bind_timeout):
+        with enabled.turns.work(address, CONF.bind_timeout):
             # A call may have come in between.
             entry = self._log.mdev(uuid)
             if entry is None or self._log.is_made(uuid):

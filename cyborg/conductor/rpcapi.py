@@ -29,7 +29,8 @@ LOG = logging.getLogger(__name__)
 # 1.1: everything else; report_data takes rpc_host, digest and drivers
 # 1.2: agent_register, report_heartbeat and report_data take agent, the
 #      first two in_use, and answer with it
-VERSION = "1.2"
+# 1.3: report_data takes what is withheld
+VERSION = "1.3"
 # What a call is sent as that has not changed since: conductors and those that
 # call them are not upgraded at one moment.
 _BASE = "1.1"
@@ -161,23 +162,41 @@ class ConductorAPI:
     ) -> None:
         """Report everything a host has.
 
+        Conductors that do not know what is withheld have nothing to schedule
+        of it.
+
         :param drivers: ``{"name", "complete", "error", "capabilities",
             "cpids"}`` for each driver: entry point name, whether it saw all
             it has, what went wrong, names of its optional interfaces, and
             the ``cpid_info`` texts of its devices
         """
-        return self._call_since(
-            "1.2",
-            {"agent": agent},
-            context,
-            "report_data",
-            hostname=hostname,
-            driver_device_list=driver_device_list,
-            rpc_host=rpc_host,
-            digest=digest,
-            drivers=drivers,
-            timeout=_REPORT_TIMEOUT,
-        )
+        known = {
+            "hostname": hostname,
+            "rpc_host": rpc_host,
+            "digest": digest,
+            "drivers": drivers,
+            "timeout": _REPORT_TIMEOUT,
+        }
+        try:
+            return self._call(
+                context,
+                "report_data",
+                version="1.3",
+                driver_device_list=driver_device_list,
+                agent=agent,
+                **known,
+            )
+        except exception.PeerTooOld:
+            return self._call_since(
+                "1.2",
+                {"agent": agent},
+                context,
+                "report_data",
+                driver_device_list=[
+                    device.to_1_2() for device in driver_device_list
+                ],
+                **known,
+            )
 
     def report_data_1_0(
         self,

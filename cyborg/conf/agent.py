@@ -76,6 +76,28 @@ Seconds that a program started by a driver to look at hardware may take, such
 as ``lspci`` or ``ndctl``. Loading a bitstream has ``program_timeout``.
 """,
     ),
+    cfg.ListOpt(
+        "withhold",
+        default=[],
+        help="""
+PCI functions that are not to be offered, whatever the drivers find: addresses,
+or patterns of addresses with ``*`` and ``?``.
+
+For example ``0000:5e:00.0,0000:af:*``. Guests keep what they have.
+""",
+    ),
+    cfg.ListOpt(
+        "offer_anyway",
+        default=[],
+        help="""
+Rules of the agent that are not to be heeded for a PCI function:
+``<rule>:<address or pattern>``. The rules have their names in the log, in
+``cyborg-agent --dry-run`` and in the manual; no other rule is overridden, and
+every entry is logged when the agent starts.
+
+For example ``carries-data:0000:5e:00.0``.
+""",
+    ),
     cfg.IntOpt(
         "image_cache_size",
         default=10240,

@@ -8,7 +8,7 @@ from oslo_privsep import priv_context
 from cyborg import conf
 
 # cyborg.privsep makes them, as it is imported.
-PRIVSEP_GROUPS = ("cyborg_sys_admin", "cyborg_sysfs")
+PRIVSEP_GROUPS = ("cyborg_sys_admin", "cyborg_sysfs", "cyborg_proc")
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:

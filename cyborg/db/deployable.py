@@ -43,6 +43,7 @@ _FOR_BIND = (
         DEPLOYABLES.c.rp_uuid,
         DEPLOYABLES.c.driver_name,
         DEPLOYABLES.c.missing_since,
+        DEPLOYABLES.c.withheld,
         DEVICES.c.type.label("device_type"),
         DEVICES.c.hostname,
         DEVICES.c.missing_since.label("device_missing_since"),

@@ -254,6 +254,8 @@ class Deployable(Base):
     ``rp_name``, ``rp_traits`` (JSON: traits and inventories) and
     ``rp_generation`` are what was last written to Placement, so that only
     differences are written again and what others set is left alone.
+    ``withheld`` (JSON: a list of rule and text) is why the agent says that
+    nobody may be given it, NULL if it may be.
     """
 
     __tablename__ = "deployables"
@@ -285,6 +287,7 @@ class Deployable(Base):
     rp_name: orm.Mapped[str | None] = orm.mapped_column(sa.String(200))
     rp_traits: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     rp_generation: orm.Mapped[int | None]
+    withheld: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     missing_since: orm.Mapped[datetime.datetime | None]
 
 

@@ -164,6 +164,10 @@ def _deployable(row: Any, index: _Index) -> Tree:
     problems = []
     if row.missing_since is not None:
         problems.append(f"missing since {_time(row.missing_since)}")
+    problems += [
+        f"withheld: {each['text']} ({each['rule']})"
+        for each in json.loads(row.withheld or "[]")
+    ]
     if row.rp_uuid is None and row.num_accelerators:
         problems.append("has no provider in Placement")
     handles = [

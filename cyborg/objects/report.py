@@ -14,6 +14,14 @@ from cyborg.common import constants
 from cyborg.objects import base
 from cyborg.objects import fields as cyborg_fields
 
+# Versions of the parts of a device that conductors read which do not know what
+# is withheld.
+_BEFORE_WITHHELD = {
+    "DriverAttachHandle": "1.0",
+    "DriverAttribute": "1.0",
+    "DriverDeployable": "1.0",
+}
+
 
 class DriverObject(base.CyborgObject):
     """Base of what drivers report; unset fields get their defaults."""
@@ -70,13 +78,19 @@ class DriverAttribute(DriverObject):
 
 @base.CyborgObjectRegistry.register
 class DriverDeployable(DriverObject):
-    """What Placement counts; ``name`` is unique in the cloud."""
+    """What Placement counts; ``name`` is unique in the cloud.
 
-    VERSION = "1.0"
+    ``withheld`` says why it must not be given to anybody, as ``{"rule",
+    "text"}``; nothing if it is offered.
+    """
+
+    # 1.0: first; 1.1: withheld
+    VERSION = "1.1"
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "attribute_list": [],
         "attach_handle_list": [],
         "driver_name": None,
+        "withheld": [],
     }
     fields = {
         "name": fields.StringField(),
@@ -88,7 +102,27 @@ class DriverDeployable(DriverObject):
             "DriverAttachHandle", default=[], nullable=True
         ),
         "driver_name": fields.StringField(nullable=True),
+        "withheld": fields.ListOfDictOfNullableStringsField(default=[]),
     }
+
+    def obj_to_primitive(
+        self, target_version: str | None = None, version_manifest: Any = None
+    ) -> dict[str, Any]:
+        """Return what peers read, in the oldest form that says all of it."""
+        if target_version is None and not self.withheld:
+            target_version, version_manifest = "1.0", _BEFORE_WITHHELD
+        primitive: dict[str, Any] = super().obj_to_primitive(
+            target_version, version_manifest
+        )
+        return primitive
+
+    def obj_make_compatible(
+        self, primitive: dict[str, Any], target_version: str
+    ) -> None:
+        """Leave nothing to schedule of what an older peer would offer."""
+        super().obj_make_compatible(primitive, target_version)
+        if target_version == "1.0" and primitive.pop("withheld", None):
+            primitive["num_accelerators"] = 0
 
 
 @base.CyborgObjectRegistry.register
@@ -159,12 +193,30 @@ class DriverDevice(DriverObject):
             primitive.pop("device_state", None)
 
     def to_1_0(self) -> dict[str, Any] | None:
-        """Return what a conductor of RPC 1.0 reads; None if it cannot."""
-        if not self._has_type_of(_IN_1_0):
+        """Return what a conductor of RPC 1.0 reads; None if it cannot.
+
+        It would offer whatever it gets, and cannot be told to count nothing:
+        what is withheld is left out.
+        """
+        offered = [each for each in self.deployable_list if not each.withheld]
+        if not self._has_type_of(_IN_1_0) or (
+            self.deployable_list and not offered
+        ):
             return None
-        return _without_state(super().obj_to_primitive()) | {
+        device = self.obj_clone()
+        device.deployable_list = offered
+        return _without_state(device.to_1_2()) | {
             "cyborg_object.version": "1.0"
         }
+
+    def to_1_2(self) -> dict[str, Any]:
+        """Return what conductors of RPC 1.1 and 1.2 read."""
+        primitive = self.obj_to_primitive()
+        primitive["cyborg_object.data"]["deployable_list"] = [
+            each.obj_to_primitive("1.0", _BEFORE_WITHHELD)
+            for each in self.deployable_list
+        ]
+        return primitive
 
     def _has_type_of(self, types: frozenset[str]) -> bool:
         return self.obj_attr_is_set("type") and self.type in types

@@ -1,16 +1,11 @@
 """Inspur NVMe solid state drives."""
 
-from oslo_log import log
-
 from cyborg.accelerator import card as card_driver
 from cyborg.accelerator import describe
 from cyborg.accelerator import pci
-from cyborg.accelerator import usage
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.objects import report
-
-LOG = log.getLogger(__name__)
 
 INSPUR = "1bd4"
 NVME_CLASS = "0108"
@@ -19,7 +14,7 @@ DRIVERS = ("nvme", "vfio-pci")
 
 
 class InspurNVMeSSDDriver(card_driver.CardDriver):
-    """Reports the drives that the host itself does not use."""
+    """Reports each drive whole."""
 
     VENDOR = "inspur"
     TYPE = constants.DeviceType.SSD
@@ -27,14 +22,6 @@ class InspurNVMeSSDDriver(card_driver.CardDriver):
 
     def claims(self, function: pci.Function) -> bool:
         return function.vendor == INSPUR and function.class_code == NVME_CLASS
-
-    def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
-        """Return the drives, without those that hold the host's data."""
-        return [
-            card
-            for card in super().cards(functions)
-            if not self._is_used(card)
-        ]
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]
@@ -59,11 +46,3 @@ class InspurNVMeSSDDriver(card_driver.CardDriver):
                 driver_name="INSPUR",
             )
         ]
-
-    def _is_used(self, card: pci.Function) -> bool:
-        reasons = usage.disk_reasons(self.root, card.address)
-        if reasons:
-            LOG.debug(
-                "%s is not offered: it %s", card.address, ", ".join(reasons)
-            )
-        return bool(reasons)

@@ -16,6 +16,11 @@ from cyborg.db import inventory as inventory_db
 from cyborg.objects import base
 from cyborg.objects import report
 
+# What is stored of the reasons to withhold a deployable, so that a column of
+# 64 KiB holds it in any script.
+_WITHHELD_MOST = 32
+_WITHHELD_TEXT = 255
+
 _ADDRESS = ("domain", "bus", "device", "function")
 
 
@@ -284,10 +289,23 @@ def _new_deployable(deployable: report.DriverDeployable) -> NewDeployable:
             "name": deployable.name,
             "num_accelerators": deployable.num_accelerators,
             "driver_name": deployable.driver_name,
+            "withheld": withheld_text(deployable),
         },
         attributes=_attributes(deployable),
         handles=list(handles.values()),
     )
+
+
+def withheld_text(deployable: report.DriverDeployable) -> str | None:
+    """Return why a deployable is withheld as it is stored."""
+    reasons = [
+        {
+            "rule": (each.get("rule") or "")[:_WITHHELD_TEXT],
+            "text": (each.get("text") or "")[:_WITHHELD_TEXT],
+        }
+        for each in deployable.withheld[:_WITHHELD_MOST]
+    ]
+    return json.dumps(reasons) if reasons else None
 
 
 def _device_values(

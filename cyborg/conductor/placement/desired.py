@@ -184,6 +184,8 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
             or device.id in unfit
             or device.missing_since is not None
             or row.missing_since is not None
+            # What guests have of it stays theirs.
+            or row.withheld is not None
         )
         provider = Provider(
             uuid=uuid_,

@@ -250,7 +250,9 @@ def _take_handles(
         usable = [
             row.id
             for row in deployables[rp_uuid]
-            if row.missing_since is None and row.device_missing_since is None
+            if row.missing_since is None
+            and row.device_missing_since is None
+            and row.withheld is None
         ]
         spared = _management(context, usable, arqs, deployables[rp_uuid])
         handles = (

@@ -77,12 +77,13 @@ def test_copy_gives_the_same_report(tmp_path, name):
 def test_what_the_host_uses_is_kept(tmp_path):
     original = machine.unpack("busy_host", tmp_path / "a")
     again = copy(original, tmp_path / "b")
-    for address in pci.read_functions(original):
-        reasons = usage.reasons(again, address)
+    copied = pci.read_functions(again)
+    for address, function in pci.read_functions(original).items():
+        reasons = usage.Host(again).reasons(copied[address])
         # Mount points are not kept.
         assert [each.partition(", mounted")[0] for each in reasons] == [
             each.partition(", mounted")[0]
-            for each in usage.reasons(original, address)
+            for each in usage.Host(original).reasons(function)
         ]
 
 

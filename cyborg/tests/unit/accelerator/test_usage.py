@@ -2,8 +2,14 @@
 
 import pytest
 
+from cyborg.accelerator import pci
 from cyborg.accelerator import usage
 from cyborg.tests.fixtures import machine
+
+
+def reasons(root, address):
+    function = pci.read_functions(root)[address]
+    return usage.Host(root).reasons(function)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +52,12 @@ from cyborg.tests.fixtures import machine
 )
 def test_reasons(tmp_path, address, expected):
     root = machine.unpack("busy_host", tmp_path)
-    assert usage.reasons(root, address) == expected
+    assert reasons(root, address) == expected
 
 
 def test_machine_without_proc(tmp_path):
     root = machine.unpack("fpga_server", tmp_path)
-    assert usage.reasons(root, "0000:db:00.0") == []
+    assert reasons(root, "0000:db:00.0") == []
 
 
 def test_mount_is_found_by_number(tmp_path):
@@ -60,7 +66,7 @@ def test_mount_is_found_by_number(tmp_path):
     (root / "proc/self/mountinfo").write_text(
         "22 1 259:5 / / rw - ext4 /dev/root rw\nnonsense\n"
     )
-    assert usage.disk_reasons(root, "0000:04:00.0") == [
+    assert reasons(root, "0000:04:00.0") == [
         "has the disk nvme3n1, mounted on /"
     ]
 
@@ -75,9 +81,7 @@ def test_mounts_beside_a_name_of_another_encoding(tmp_path):
     )
     swaps = root / "proc/swaps"
     swaps.write_bytes(swaps.read_bytes() + b"/srv/\xe9 file 8 0 -3\n")
-    found = [
-        usage.disk_reasons(root, f"0000:0{bus}:00.0") for bus in (1, 2, 3)
-    ]
+    found = [reasons(root, f"0000:0{bus}:00.0") for bus in (1, 2, 3)]
     assert found == [
         [
             "has the disk nvme0n1p1, mounted on /boot",
@@ -100,7 +104,7 @@ def test_every_disk_of_a_btrfs_is_used(tmp_path):
     devices.mkdir(parents=True)
     for name in ("nvme2n1", "nvme3n1"):
         (devices / name).symlink_to(f"../../../../class/block/{name}")
-    found = [usage.disk_reasons(root, f"0000:0{bus}:00.0") for bus in (3, 4)]
+    found = [reasons(root, f"0000:0{bus}:00.0") for bus in (3, 4)]
     assert found == [
         ["has the disk nvme2n1, mounted on /srv"],
         ["has the disk nvme3n1, a part of a mounted btrfs"],
@@ -111,4 +115,4 @@ def test_bond_that_is_its_own_port_ends(tmp_path):
     root = machine.unpack("busy_host", tmp_path)
     bond = root / "sys/devices/virtual/net/bond0"
     (bond / "lower_bond0.100").symlink_to("../bond0.100")
-    assert usage.reasons(root, "0000:19:00.0") == []
+    assert reasons(root, "0000:19:00.0") == []

@@ -203,7 +203,7 @@ def test_driver_at_work_on_a_card_is_not_asked(tmp_path: pathlib.Path) -> None:
     driver = conftest.ListDriver(conftest.device("0c"))
     found, _ = run(tmp_path, one=driver)
     driver.devices = []
-    with found.drivers[0].gate.work("some card", 1):
+    with found.drivers[0].turns.work("some card", 1):
         (during,) = found.run()
     (after,) = found.run()
     assert (buses(during), during.complete) == (["0c"], True)
@@ -212,11 +212,11 @@ def test_driver_at_work_on_a_card_is_not_asked(tmp_path: pathlib.Path) -> None:
 
 def test_work_on_one_card_waits_for_its_turn_only() -> None:
     (one,) = conftest.enabled(one=conftest.ListDriver())
-    with one.gate.work("card 1", 1):
-        with one.gate.work("card 2", 1):
+    with one.turns.work("card 1", 1):
+        with one.turns.work("card 2", 1):
             pass
         with (
             pytest.raises(exception.DriverError, match="card 1"),
-            one.gate.work("card 1", 0.01),
+            one.turns.work("card 1", 0.01),
         ):
             pass

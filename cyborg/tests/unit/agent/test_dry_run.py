@@ -153,6 +153,7 @@ def test_json(tmp_path):
                             "name": "cn1_0000:04:00.0",
                             "resource_classes": ["CUSTOM_X"],
                             "total": 1,
+                            "withheld": [],
                             "traits": ["CUSTOM_Y", "OWNER_CYBORG"],
                             "handles": [
                                 {

@@ -38,6 +38,7 @@ def _deployable(id_: int = 1, **values: Any) -> Any:
             "rp_traits": None,
             "rp_generation": None,
             "missing_since": None,
+            "withheld": None,
         }
         | values
     )
@@ -134,6 +135,7 @@ def test_deployables_of_one_name_get_providers_of_their_own() -> None:
         ({"status": "maintaining"}, {}, False, 2),
         ({"missing_since": NOW}, {}, False, 2),
         ({}, {"missing_since": NOW}, False, 2),
+        ({}, {"withheld": '[{"rule": "has-parts", "text": "x"}]'}, False, 2),
         ({}, {}, True, 2),
     ],
 )

@@ -30,7 +30,7 @@ FINGERPRINTS = {
     "DriverAttachHandle": "1.0-074827c976ff5a627b77de5618ad61f2",
     "DriverAttribute": "1.0-5b6075e350e0c681bb086c855aa5b1d8",
     "DriverControlPathID": "1.0-8d91ad84194bee41951b433a5af6834a",
-    "DriverDeployable": "1.0-a24fa6133b756322a716120ff611f453",
+    "DriverDeployable": "1.1-935aa9a51bfa093d85a9d04e7061ff4e",
     "DriverDevice": "1.5-11357fd4786d355853ff862b5aeb0e82",
     "ExtARQ": "1.2-0064386747c9f7b4d690ca8f63d8dadd",
     "FPGAExtARQ": "1.2-0064386747c9f7b4d690ca8f63d8dadd",
@@ -46,7 +46,6 @@ SINCE_2023_2 = {
     "DriverAttachHandle": "074827c976ff5a627b77de5618ad61f2",
     "DriverAttribute": "5b6075e350e0c681bb086c855aa5b1d8",
     "DriverControlPathID": "8d91ad84194bee41951b433a5af6834a",
-    "DriverDeployable": "a24fa6133b756322a716120ff611f453",
     "ExtARQ": "0064386747c9f7b4d690ca8f63d8dadd",
     "FPGAExtARQ": "0064386747c9f7b4d690ca8f63d8dadd",
 }
@@ -422,3 +421,51 @@ class TestDefaults:
     def test_unset_field_without_default(self) -> None:
         with pytest.raises(NotImplementedError):
             _ = report.DriverDeployable().name
+
+
+def _withheld_card(*withheld: bool) -> report.DriverDevice:
+    reasons = [{"rule": "has-parts", "text": "it has parts"}]
+    return report.DriverDevice(
+        vendor="10de",
+        model="A40",
+        type="GPU",
+        controlpath_id=report.DriverControlPathID(
+            cpid_type="PCI", cpid_info="{}"
+        ),
+        deployable_list=[
+            report.DriverDeployable(
+                name=f"cn1_{number}",
+                num_accelerators=1,
+                withheld=reasons if each else [],
+            )
+            for number, each in enumerate(withheld)
+        ],
+    )
+
+
+class TestWithheld:
+    """What is withheld is offered by no conductor, whatever it knows."""
+
+    def test_is_received(self) -> None:
+        card = received(_withheld_card(True, False).obj_to_primitive())
+        assert [
+            (each.num_accelerators, bool(each.withheld))
+            for each in card.deployable_list
+        ] == [(1, True), (1, False)]
+
+    def test_counts_nothing_for_conductors_of_1_2(self) -> None:
+        wire = _withheld_card(True, False).to_1_2()
+        (one, two) = wire["cyborg_object.data"]["deployable_list"]
+        assert one["cyborg_object.version"] == "1.0"
+        assert "withheld" not in one["cyborg_object.data"]
+        assert one["cyborg_object.data"]["num_accelerators"] == 0
+        assert two["cyborg_object.data"]["num_accelerators"] == 1
+
+    def test_is_left_out_for_conductors_of_1_0(self) -> None:
+        wire = _withheld_card(True, False).to_1_0()
+        assert wire is not None
+        (two,) = wire["cyborg_object.data"]["deployable_list"]
+        assert two["cyborg_object.version"] == "1.0"
+        assert two["cyborg_object.data"]["name"] == "cn1_1"
+        assert _withheld_card(True).to_1_0() is None
+        assert _withheld_card().to_1_0() is not None

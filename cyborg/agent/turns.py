@@ -8,7 +8,7 @@ import time
 from cyborg.common import exception
 
 
-class Gate:
+class Turns:
     """One driver's turns: work on several cards, or one discovery.
 
     A discovery never waits: while a card is being programmed, for minutes

@@ -1,0 +1,37 @@
+"""Functions that are ready for guests, and the processes that have them."""
+
+import os
+
+from cyborg.accelerator import sysfs
+
+_NODES = "/dev/vfio/"
+# The container's, which every user of VFIO has open.
+_CONTAINER = "/dev/vfio/vfio"
+
+
+def is_driver(name: str | None) -> bool:
+    """Return whether a function with this driver is ready for guests.
+
+    Some makers have drivers of their own, such as ``mlx5_vfio_pci``.
+    """
+    return name is not None and name.replace("_", "-").endswith("vfio-pci")
+
+
+def holders(root: sysfs.Path) -> dict[str, tuple[int, str]]:
+    """Return number and name of a process by the node that it has open.
+
+    ``{"/dev/vfio/23": (4711, "qemu-kvm")}``. Needs CAP_SYS_PTRACE for the
+    processes of other users.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    top = sysfs.resolve(root, "proc")
+    for number in sysfs.names_optional(top):
+        if not number.isdigit():
+            continue
+        directory = os.path.join(top, number, "fd")
+        for descriptor in sysfs.names_optional(directory):
+            target = sysfs.link_target(directory, descriptor) or ""
+            if target.startswith(_NODES) and target != _CONTAINER:
+                name = sysfs.read_optional(top, number, "comm")
+                found[target] = (int(number), name or "unknown")
+    return found
