@@ -1,6 +1,9 @@
 """Sphinx configuration of the reference of the REST API."""
 
 from importlib import metadata
+import pathlib
+
+from cyborg.api import reference
 
 extensions = ["openstackdocstheme", "os_api_ref"]
 
@@ -16,3 +19,5 @@ version = release = metadata.version("openstack-cyborg")
 html_theme = "openstackdocs"
 html_theme_options = {"sidebar_mode": "toc"}
 pygments_style = "native"
+
+reference.write(pathlib.Path(__file__).parent / "answers")

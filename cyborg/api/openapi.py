@@ -121,7 +121,7 @@ def _operation(
 ) -> dict[str, Any]:
     summary = (handler.__doc__ or "").splitlines()[0].rstrip(".")
     described: dict[str, Any] = {
-        "operationId": _identifier(operation.method, path),
+        "operationId": identifier(operation.method, path),
         "tags": [_tag(handler)],
         "summary": summary,
         "parameters": [
@@ -156,7 +156,7 @@ def _tag(handler: routing.Handler) -> str:
     return type(controller).__name__.removesuffix("Controller")
 
 
-def _identifier(method: str, path: str) -> str:
+def identifier(method: str, path: str) -> str:
     """Return ``get-devices-uuid-stats``, which no other operation has."""
     segments = api_request.split_path(path)
     words = [segment.strip("{}") for segment in segments[1:] or segments]
