@@ -80,6 +80,8 @@ def online_data_migrations() -> int:
         print(f"Translated {profiles.migrated} device profile(s)")
     arqs = data_migrations.fill_project_ids(context, nova.find_owner, limit)
     print(f"Migrated {arqs.migrated} ARQ(s)")
+    states = data_migrations.fill_device_states(context).migrated
+    print(f"Backfilled device_state on {states}/{states} devices")
     if profiles.failed or arqs.failed:
         return 2
     return 1 if arqs.more else 0

@@ -12,6 +12,7 @@ from cyborg import manage
 from cyborg.common import service
 from cyborg.common import states
 from cyborg.manage import arq
+from cyborg.manage import device
 from cyborg.manage import handle
 from cyborg.manage import host
 from cyborg.manage import placement
@@ -66,6 +67,11 @@ def _handle_audit(context: Any, options: Any) -> int:
 def _handle_repair(context: Any, options: Any) -> int:
     """Leave each handle with one request; for use before an upgrade."""
     return handle.repair(context, options.keep, options.json, options.dry_run)
+
+
+def _device_release(context: Any, options: Any) -> int:
+    """Give devices out again that a cleaning left held back."""
+    return device.release(context, options.uuid, options.json)
 
 
 def _profile_repair(context: Any, options: Any) -> int:
@@ -155,6 +161,10 @@ def add_commands(subparsers: Any) -> None:
         action="store_true",
         help="do not wait for the host: it was cleaned by hand, or is no more",
     )
+    json_option(command)
+
+    command = add("device", "release", _device_release)
+    command.add_argument("uuid", nargs="+")
     json_option(command)
 
     json_option(add("handle", "audit", _handle_audit))

@@ -47,6 +47,7 @@ class Checks(
             "Accelerator Requests Stuck In BindStarted",
             database.DatabaseChecks.stuck_arqs,
         ),
+        ("Device State", database.DatabaseChecks.device_states),
         ("Left-over Records", database.DatabaseChecks.leftovers),
         ("Placement API", peer.PeerChecks.placement_api),
         ("Service User", peer.PeerChecks.service_user),

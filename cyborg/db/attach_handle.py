@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cyborg.common import constants
 from cyborg.context import RequestContext
+from cyborg.db import device_state
 from cyborg.db import engine
 from cyborg.db import models
 
@@ -49,6 +50,7 @@ _FREE: sa.Select[Any] = (
         HANDLES.c.deployable_id.in_(sa.bindparam("deployable_ids")),
         HANDLES.c.in_use == sa.false(),
         HANDLES.c.missing_since.is_(None),
+        ~device_state.IS_UNFIT,
         # Looked at here, too: firmware may be changed since lately.
         ~sa.exists().where(
             DEPLOYABLES.c.id == HANDLES.c.deployable_id,
@@ -134,6 +136,7 @@ def take(
     ).rowcount
     if taken != len(rows):
         raise engine.Collision()
+    device_state.taken(context, [row.id for row in rows])
     return rows
 
 
@@ -171,7 +174,9 @@ def release(
         to be removed there first
     """
     statement = _RELEASE_WITHOUT_HOST_WORK if keep_host_work else _RELEASE
-    return context.connection.execute(statement, {"ids": list(ids)}).rowcount
+    count = context.connection.execute(statement, {"ids": list(ids)}).rowcount
+    device_state.freed(context, ids)
+    return count
 
 
 @engine.reader

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from cyborg.common import exception
 from cyborg.context import RequestContext
+from cyborg.db import device_state
 from cyborg.db import engine
 from cyborg.db import models
 
@@ -117,6 +118,20 @@ def _set_projects(context: RequestContext, projects: dict[int, str]) -> int:
         query = query.values(project_id=project, updated_at=ARQS.c.updated_at)
         changed += context.connection.execute(query).rowcount
     return changed
+
+
+def fill_device_states(context: RequestContext) -> Outcome:
+    """Give devices that an earlier release made the state they are in."""
+    outcome = Outcome()
+    marker = 0
+    while batch := device_state.unknown(context, marker, BATCH):
+        _follow(context, batch)
+        outcome.migrated += len(batch)
+        marker = batch[-1]
+    return outcome
+
+
+_follow = engine.use_case(device_state.follow)
 
 
 def translate_profiles(

@@ -73,6 +73,13 @@ def load(context: RequestContext, hostname: str) -> Stored:
     )
 
 
+@engine.reader
+def ids(context: RequestContext, hostname: str) -> Sequence[int]:
+    """Return the ids of a host's devices."""
+    query = sa.select(DEVICES.c.id).where(DEVICES.c.hostname == hostname)
+    return context.connection.execute(query).scalars().all()
+
+
 @engine.writer
 def insert(
     context: RequestContext, table: sa.Table, rows: Sequence[dict[str, Any]]

@@ -31,7 +31,7 @@ class AcceleratorRequest(base.Resource):
 
     uuid = base.member(base.UUID, "The uuid of the accelerator request.")
     state = base.member(
-        base.Choice(*states.ARQState),
+        base.Label(*states.ARQState),
         "``Initial``, ``BindStarted``, ``Bound``, ``Unbound``, "
         "``BindFailed``, ``UnbindFailed`` or ``Deleting``.",
     )
@@ -54,7 +54,7 @@ class AcceleratorRequest(base.Resource):
         base.TEXT, "The project that owns it.", nullable=True
     )
     attach_handle_type = base.member(
-        base.Choice("", *constants.AttachHandleType),
+        base.Label("", *constants.AttachHandleType),
         "How the server gets the accelerator: ``PCI``, ``MDEV``, "
         "``TEST_PCI`` or ``PMEM``. Empty unless the state is Bound.",
         value=_handle_type,

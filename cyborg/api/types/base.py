@@ -53,6 +53,17 @@ class Choice(wtypes.Enum):
         self.schema = {"enum": list(values)}
 
 
+class Label(Scalar):
+    """Text that is stored and one of these.
+
+    What a later release has stored besides is shown as it is: one word that
+    is not known must not hide everything else.
+    """
+
+    def __init__(self, *values: str) -> None:
+        super().__init__("label", str, enum=list(values))
+
+
 TEXT = Scalar("text", str, type="string")
 NUMBER = Scalar("number", int, type="integer")
 COUNT = Scalar("count", int, type="integer", minimum=0)

@@ -23,9 +23,9 @@ class Device(base.Resource):
 
     uuid = base.member(base.UUID, "The uuid of the device.")
     type = base.member(
-        base.Choice(*constants.DeviceType),
-        "``GPU``, ``FPGA``, ``AICHIP``, ``QAT``, ``NIC``, ``SSD`` or "
-        "``PMEM``.",
+        base.Label(*constants.DeviceType),
+        "``GPU``, ``FPGA``, ``AICHIP``, ``QAT``, ``NIC``, ``SSD``, ``MDEV``, "
+        "``PCI``, ``NVME`` or ``PMEM``.",
     )
     vendor = base.member(
         base.TEXT,
@@ -47,7 +47,7 @@ class Device(base.Resource):
         "is Nova's node.",
     )
     status = base.member(
-        base.Choice(*constants.DeviceStatus),
+        base.Label(*constants.DeviceStatus),
         "``enabled``, or ``maintaining``: the scheduler does not use it.",
         since=versions.DEVICE_STATUS,
     )

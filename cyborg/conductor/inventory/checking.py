@@ -53,6 +53,8 @@ _MOST_DRIVERS = 50
 
 def problem_of(device: report.DriverDevice) -> str | None:
     """Say why a device cannot be stored or published, or None."""
+    if device.type not in list(constants.DeviceType):
+        return f"{device.type} is no type of device that this release knows"
     for name in DEVICE_FIELDS:
         is_name = not name.endswith("_info")
         longest = _VARCHAR if is_name else _TEXT_LENGTH

@@ -10,11 +10,16 @@ import dataclasses
 import json
 from typing import Any
 
+from oslo_log import log as logging
+
 from cyborg.common import constants
+from cyborg.common import states
 from cyborg.conductor.inventory import checking
 from cyborg.db import inventory as inventory_db
 from cyborg.objects import base
 from cyborg.objects import report
+
+LOG = logging.getLogger(__name__)
 
 # What is stored of the reasons to withhold a deployable, so that a column of
 # 64 KiB holds it in any script.
@@ -79,6 +84,8 @@ class Changes:
     )
     # cpid_info: why the device was left as it is
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
+    # ids of deployables in use that keep their class until they are free
+    held: list[int] = dataclasses.field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(
@@ -215,6 +222,10 @@ class _Index:
             str, tuple[int, tuple[int, int, report.DriverAttachHandle]]
         ] = {}
 
+    def is_used(self, deployable: Any) -> bool:
+        """Tell whether somebody has a handle of it."""
+        return deployable.id in self._used
+
     def deployables_of(self, device: Any) -> dict[str, Any]:
         """Return a device's deployables by name."""
         return _one_each(
@@ -319,10 +330,29 @@ def _device_values(
 
 def _new_device(device: report.DriverDevice, driver: str | None) -> NewDevice:
     return NewDevice(
-        values={"driver": None} | _device_values(device, driver),
+        values={
+            "driver": None,
+            "device_state": _first_state(device),
+            **_device_values(device, driver),
+        },
         reported=device,
         deployables=[_new_deployable(d) for d in device.deployable_list],
     )
+
+
+def _first_state(device: report.DriverDevice) -> str:
+    """Return what a new device is: what its driver says, if that can be."""
+    if device.device_state in list(states.UNFIT):
+        return str(device.device_state)
+    if device.device_state not in (None, *states.DERIVED):
+        LOG.warning(
+            "Device %s comes with the state %s, which this release does not "
+            "know; it is stored as %s",
+            device.controlpath_id.cpid_info,
+            device.device_state,
+            states.DeviceState.AVAILABLE,
+        )
+    return states.DeviceState.AVAILABLE.value
 
 
 def _differing(row: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -493,6 +523,8 @@ def _compare_attributes(
     """
     stored = index.attributes.get(row.id, [])
     remaining = list(reported)
+    if index.is_used(row):
+        remaining = _with_class_of(changes, row, stored, remaining)
     for attribute in stored:
         if attribute.origin not in (None, constants.AttributeOrigin.DRIVER):
             continue
@@ -508,3 +540,31 @@ def _compare_attributes(
             if same:
                 remaining.remove(same[0])
     changes.attributes += [(row.id, key, value) for key, value in remaining]
+
+
+def _with_class_of(
+    changes: Changes,
+    row: Any,
+    stored: Sequence[Any],
+    reported: list[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Return what is reported, with the resource class that is stored.
+
+    Somebody's allocation is of that class and would be left without an
+    inventory; it changes when the deployable is free.
+    """
+    key = constants.ATTR_RESOURCE_CLASS
+    classes = [attribute for attribute in stored if attribute.key == key]
+    now = [pair for pair in reported if pair[0] == key]
+    kept = [(key, attribute.value) for attribute in classes]
+    if (
+        not kept
+        or kept == now
+        or any(
+            attribute.origin == constants.AttributeOrigin.CHANGED
+            for attribute in classes
+        )
+    ):
+        return reported
+    changes.held.append(row.id)
+    return [pair for pair in reported if pair[0] != key] + kept

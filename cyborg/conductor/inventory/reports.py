@@ -84,7 +84,8 @@ def report_data(
         hostname,
         rpc_host=rpc_host,
         rpc_version=rpc_version,
-        digest=digest,
+        # What has to wait until devices are free is looked for again.
+        digest="" if changes.held else digest,
         drivers=_with_problems(drivers, changes.problems),
     )
     if changes:

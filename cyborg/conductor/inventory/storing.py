@@ -7,6 +7,7 @@ from oslo_utils import timeutils
 from cyborg.common import constants
 from cyborg.conductor.inventory import comparing
 from cyborg.context import RequestContext
+from cyborg.db import device_state
 from cyborg.db import inventory as inventory_db
 from cyborg.objects import report
 
@@ -33,6 +34,9 @@ def apply(
     for name, table in tables.items():
         inventory_db.set_missing(context, table, changes.missing[name], now)
         inventory_db.set_missing(context, table, changes.back[name], None)
+    if changes.moved:
+        # Guests have handles of other devices now.
+        device_state.follow(context, inventory_db.ids(context, hostname))
 
 
 def _insert_devices(

@@ -16,6 +16,7 @@ import uuid
 
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.common import states
 from cyborg.common.i18n import _
 from cyborg.db import host_sync as sync_db
 
@@ -182,6 +183,7 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
             # An earlier release that is still running stores nothing else.
             or device.status == constants.DeviceStatus.MAINTAINING
             or device.id in unfit
+            or device.device_state in list(states.UNFIT)
             or device.missing_since is not None
             or row.missing_since is not None
             # What guests have of it stays theirs.

@@ -173,6 +173,59 @@ class DatabaseChecks(base.Checks):
         )
 
     @base.on_database
+    def device_states(self, connection: sa.Connection) -> base.Result:
+        """Is every device where its state says, and may it be given out?"""
+        columns = sa.inspect(connection).get_columns("devices")
+        if "device_state" not in {item["name"] for item in columns}:
+            return base.Result(
+                base.Code.SUCCESS,
+                "Devices have no states yet; 'cyborg-dbsync upgrade' adds "
+                "them.",
+            )
+        devices = sa.table(
+            "devices",
+            *(sa.column(name) for name in ("id", "uuid", "hostname")),
+            sa.column("device_state"),
+        )
+        # The labels of the enumeration depend on the release.
+        state = sa.cast(devices.c.device_state, sa.String(32))
+        rows = connection.execute(
+            sa.select(devices.c.uuid, devices.c.hostname, state.label("state"))
+            .where(
+                sa.or_(
+                    state.is_(None),
+                    state.in_([str(unfit) for unfit in states.UNFIT]),
+                )
+            )
+            .order_by(devices.c.id)
+        ).all()
+        unknown = [row.uuid for row in rows if row.state is None]
+        details = []
+        if unknown:
+            details.append(
+                f"{len(unknown)} device(s) have no device_state. "
+                "'cyborg-dbsync upgrade' sets it, and 'cyborg-dbsync "
+                "online_data_migrations' that of later ones."
+            )
+        held = [row for row in rows if row.state is not None]
+        if held:
+            details.append(
+                f"{len(held)} device(s) are waiting for a cleaning or failed "
+                "it. They are reserved in Placement and given to nobody: "
+                + base.shown(
+                    f"{row.uuid} ({row.state}, host {row.hostname})"
+                    for row in held
+                )
+                + ". Once they are clean, free them with 'cyborg-manage "
+                "device release <uuid>'."
+            )
+        if details:
+            return base.Result(base.Code.WARNING, " ".join(details))
+        return base.Result(
+            base.Code.SUCCESS, "All device_state values backfilled."
+        )
+
+    @base.on_database
     def leftovers(self, connection: sa.Connection) -> base.Result:
         """Is there anything that nobody looks after?"""
         details = [

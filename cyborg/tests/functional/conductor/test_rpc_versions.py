@@ -35,6 +35,7 @@ from cyborg.objects import base
 from cyborg.objects import report
 from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures import rabbit
 from cyborg.tests.unit.agent import conftest
 
 CONF = cfg.CONF
@@ -49,12 +50,22 @@ def config() -> Iterator[config_fixture.Config]:
 
 
 @pytest.fixture
+def bus_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a bus: in this process, or a broker's where a test says so."""
+    if getattr(request, "param", "fake") == "fake":
+        yield "fake://"
+        return
+    with rabbit.virtual_host() as url:
+        yield url
+
+
+@pytest.fixture
 def serve(
-    config: config_fixture.Config,
+    config: config_fixture.Config, bus_url: str
 ) -> Iterator[Callable[[str, str, Any], None]]:
     """Start servers on a bus of this test's own."""
     servers = []
-    with conffixture.ConfFixture(CONF, transport_url="fake://"):
+    with conffixture.ConfFixture(CONF, transport_url=bus_url):
         exchange = f"cyborg-{uuid.uuid4().hex[:8]}"
         config.config(control_exchange=exchange, rpc_response_timeout=5)
         rpc.cleanup()
@@ -437,6 +448,45 @@ def test_an_old_agent_reports_and_is_programmed(
         )
     ]
     assert store.states() == ["Bound"]
+
+
+@pytest.mark.parametrize(
+    ("bus_url", "version", "said"),
+    [
+        # The 2023.2 release, and this project before it knew 17.0.0.
+        ("fake", "1.0", {}),
+        ("fake", "1.1", {}),
+        # 17.0.0, with shipped drivers and with one that cleans.
+        ("rabbit", "1.4", {}),
+        (
+            "rabbit",
+            "1.4",
+            {"type": "NVME", "device_state": "pending_cleaning"},
+        ),
+    ],
+    indirect=["bus_url"],
+)
+def test_reports_of_all_releases_are_stored(
+    serve: Callable[..., None],
+    store: inventory.Store,
+    version: str,
+    said: dict[str, str],
+) -> None:
+    serve(constants.CONDUCTOR_TOPIC, "c1", manager.ConductorManager())
+    card = _card("FPGA", "PCI") | {"cyborg_object.version": version}
+    card["cyborg_object.data"] |= said
+    _send_old_report(card)
+    assert _host(store).rpc_version == "1.0"
+    (device,) = store.rows(models.Device)
+    assert device.type == said.get("type", "FPGA")
+    assert device.device_state == said.get("device_state", "available")
+    # Later it is the conductor that knows.
+    card["cyborg_object.data"] |= said and {"device_state": "available"}
+    card["cyborg_object.data"]["model"] = "0x09c5"
+    _send_old_report(card)
+    (again,) = store.rows(models.Device)
+    assert again.model == "0x09c5"
+    assert again.device_state == device.device_state
 
 
 @pytest.mark.parametrize("is_pinned", [False, True])

@@ -77,6 +77,13 @@ def test_from_nothing_to_head(run: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
+def migrated(arqs: int, devices: int = 0) -> str:
+    return (
+        f"Migrated {arqs} ARQ(s)\n"
+        f"Backfilled device_state on {devices}/{devices} devices\n"
+    )
+
+
 def test_upgrade_and_heal_an_earlier_database(
     run: Run, db: sa.Engine, nova: nova_events.NovaEvents
 ) -> None:
@@ -86,15 +93,17 @@ def test_upgrade_and_heal_an_earlier_database(
     assert run("upgrade").returncode == 0
 
     done = run("online_data_migrations", "--max-count", "1")
-    assert (done.returncode, done.stdout) == (1, "Migrated 1 ARQ(s)\n")
+    assert (done.returncode, done.stdout) == (1, migrated(1))
     nova.status = 503
     done = run("online_data_migrations")
-    assert (done.returncode, done.stdout) == (2, "Migrated 0 ARQ(s)\n")
+    assert (done.returncode, done.stdout) == (2, migrated(0))
     nova.status = None
     done = run("online_data_migrations")
-    assert (done.returncode, done.stdout) == (0, "Migrated 1 ARQ(s)\n")
+    with db.begin() as connection:
+        connection.exec_driver_sql("UPDATE devices SET device_state = NULL")
+    assert (done.returncode, done.stdout) == (0, migrated(1))
     done = run("online_data_migrations")
-    assert (done.returncode, done.stdout) == (0, "Migrated 0 ARQ(s)\n")
+    assert (done.returncode, done.stdout) == (0, migrated(0, 3))
 
 
 class TestUsage:

@@ -112,6 +112,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Duplicate Rows": SUCCESS,
         "Accelerator Requests Without Project": WARNING,
         "Accelerator Requests Stuck In BindStarted": WARNING,
+        "Device State": SUCCESS,
         "Left-over Records": WARNING,
         "Placement API": SUCCESS,
         "Service User": SUCCESS,

@@ -9,6 +9,7 @@ from wsme import types as wtypes
 
 from cyborg.api import versions
 from cyborg.api.types import base
+from cyborg.api.types import device
 
 MADE = datetime.datetime(2026, 7, 21, 9, 30, tzinfo=datetime.UTC)
 
@@ -123,6 +124,11 @@ def test_schemas_grow_with_versions() -> None:
     assert newest["kind"]["enum"] == ["hand", "dog"]
     assert newest["wheels"]["items"]["additionalProperties"] is False
     assert all(base.MEANING in schema for schema in newest.values())
+
+
+def test_words_of_a_later_release_are_shown() -> None:
+    shown = device.Device.type.datatype
+    assert wtypes.validate_value(shown, "TPU") == "TPU"
 
 
 def test_wsme_knows_the_declaration() -> None:

@@ -21,7 +21,13 @@ def _row(**values: Any) -> Any:
 
 def _device(id_: int = 1, **values: Any) -> Any:
     return _row(
-        **{"id": id_, "status": "enabled", "missing_since": None} | values
+        **{
+            "id": id_,
+            "status": "enabled",
+            "device_state": "available",
+            "missing_since": None,
+        }
+        | values
     )
 
 
@@ -133,6 +139,11 @@ def test_deployables_of_one_name_get_providers_of_their_own() -> None:
     [
         ({}, {}, False, 0),
         ({"status": "maintaining"}, {}, False, 2),
+        ({"device_state": "allocated"}, {}, False, 0),
+        ({"device_state": None}, {}, False, 0),
+        ({"device_state": "pending_cleaning"}, {}, False, 2),
+        ({"device_state": "cleaning"}, {}, False, 2),
+        ({"device_state": "error"}, {}, False, 2),
         ({"missing_since": NOW}, {}, False, 2),
         ({}, {"missing_since": NOW}, False, 2),
         ({}, {"withheld": '[{"rule": "has-parts", "text": "x"}]'}, False, 2),

@@ -1,0 +1,159 @@
+"""``devices.device_state``: what follows from handles, and what is decided.
+
+Whoever takes or frees a handle says so here, in the same transaction. The
+device's row is locked for it: of two that meet, one sees what the other did.
+"""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cyborg.common import states
+from cyborg.context import RequestContext
+from cyborg.db import engine
+from cyborg.db import models
+
+DEVICES = models.Device.__table__
+DEPLOYABLES = models.Deployable.__table__
+HANDLES = models.AttachHandle.__table__
+
+State = states.DeviceState
+_STATE = DEVICES.c.device_state
+_IN_USE = sa.exists().where(
+    DEPLOYABLES.c.device_id == DEVICES.c.id,
+    HANDLES.c.deployable_id == DEPLOYABLES.c.id,
+    HANDLES.c.in_use == sa.true(),
+)
+_OF_HANDLES = DEVICES.c.id.in_(
+    sa.select(DEPLOYABLES.c.device_id)
+    .join(HANDLES, HANDLES.c.deployable_id == DEPLOYABLES.c.id)
+    .where(HANDLES.c.id.in_(sa.bindparam("handle_ids")))
+)
+_OF_IDS = DEVICES.c.id.in_(sa.bindparam("device_ids"))
+
+
+def _may_become(state: State) -> sa.ColumnElement[bool]:
+    sources = states.DEVICE_MAY_BECOME[state]
+    found: sa.ColumnElement[bool] = _STATE.in_([str(s) for s in sources])
+    if any(source in states.DERIVED for source in sources):
+        # An earlier release made the row.
+        found = sa.or_(found, _STATE.is_(None))
+    return found
+
+
+def _lock(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    query = sa.select(DEVICES.c.id).where(which).order_by(DEVICES.c.id)
+    return query.with_for_update()
+
+
+def _derived() -> sa.ColumnElement[bool]:
+    return sa.or_(
+        _STATE.is_(None), _STATE.in_([str(s) for s in states.DERIVED])
+    )
+
+
+# Written also if it is so already: that locks the row until this is known.
+_TAKEN = (
+    sa.update(DEVICES)
+    .where(_OF_HANDLES, _derived())
+    .values(device_state=State.ALLOCATED.value)
+)
+_LOCK_OF_HANDLES = _lock(_OF_HANDLES)
+_FREED = (
+    sa.update(DEVICES)
+    .where(_OF_HANDLES, _derived(), ~_IN_USE)
+    .values(device_state=State.AVAILABLE.value)
+)
+
+# A handle of a device in one of these is nobody's to take.
+IS_UNFIT = sa.exists().where(
+    DEPLOYABLES.c.id == HANDLES.c.deployable_id,
+    DEVICES.c.id == DEPLOYABLES.c.device_id,
+    _STATE.in_([str(state) for state in states.UNFIT]),
+)
+
+
+@engine.writer
+def taken(context: RequestContext, handle_ids: Collection[int]) -> None:
+    """Say that handles are in use now."""
+    context.connection.execute(_TAKEN, {"handle_ids": list(handle_ids)})
+
+
+@engine.writer
+def freed(context: RequestContext, handle_ids: Collection[int]) -> None:
+    """Say that handles are free now."""
+    if not handle_ids:
+        return
+    values = {"handle_ids": list(handle_ids)}
+    context.connection.execute(_LOCK_OF_HANDLES, values)
+    context.connection.execute(_FREED, values)
+
+
+@engine.writer
+def follow(context: RequestContext, device_ids: Collection[int]) -> None:
+    """Set what follows from the handles of devices, whatever it was."""
+    _derive(context, device_ids, _derived())
+
+
+@engine.writer
+def release(context: RequestContext, device_ids: Collection[int]) -> None:
+    """End what keeps devices from being given out: somebody answers for it."""
+    _derive(
+        context,
+        device_ids,
+        _STATE.in_([str(state) for state in states.UNFIT]),
+    )
+
+
+def _derive(
+    context: RequestContext,
+    device_ids: Collection[int],
+    which: sa.ColumnElement[bool],
+) -> None:
+    if not device_ids:
+        return
+    values = {"device_ids": list(device_ids)}
+    context.connection.execute(_lock(_OF_IDS), values)
+    for state, used in (
+        (State.ALLOCATED, _IN_USE),
+        (State.AVAILABLE, ~_IN_USE),
+    ):
+        context.connection.execute(
+            sa.update(DEVICES)
+            .where(_OF_IDS, which, used)
+            .values(device_state=state.value),
+            values,
+        )
+
+
+@engine.writer
+def move(
+    context: RequestContext, device_ids: Collection[int], state: State
+) -> int:
+    """Move devices to ``state`` that may become it; returns how many.
+
+    One UPDATE: of two callers racing, exactly one moves a device.
+    """
+    return context.connection.execute(
+        sa.update(DEVICES)
+        .where(_OF_IDS, _may_become(state))
+        .values(device_state=state.value),
+        {"device_ids": list(device_ids)},
+    ).rowcount
+
+
+@engine.reader
+def unknown(context: RequestContext, marker: int, limit: int) -> Sequence[int]:
+    """Return ids above ``marker`` of devices without a state."""
+    return (
+        context.connection.execute(
+            sa.select(DEVICES.c.id)
+            .where(_STATE.is_(None), DEVICES.c.id > marker)
+            .order_by(DEVICES.c.id)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
