@@ -68,6 +68,20 @@ class DatabaseChecks(base.Checks):
                         "Without transactions devices are given away twice; "
                         "run: ALTER TABLE <table> ENGINE = InnoDB.",
                     )
+                collations = _collations(connection)
+                if len(collations) > 1:
+                    return base.Result(
+                        base.Code.WARNING,
+                        f"{name} compares no texts of two collations, and "
+                        "the tables have "
+                        + " and ".join(
+                            f"{collation} ({base.shown(sorted(tables))})"
+                            for collation, tables in sorted(collations.items())
+                        )
+                        + ". Give all the same; run: ALTER TABLE <table> "
+                        "CONVERT TO CHARACTER SET utf8mb3 COLLATE "
+                        "<collation>.",
+                    )
             return base.Result(
                 base.Code.SUCCESS, f"{name} {base.dotted(found)}"
             )
@@ -328,6 +342,25 @@ def leftover_rows(
 def _engine_version(connection: sa.Connection) -> tuple[int, ...]:
     info: Any = connection.dialect.server_version_info
     return tuple(part for part in info[:3] if isinstance(part, int))
+
+
+def _collations(connection: sa.Connection) -> dict[str, set[str]]:
+    """Return which tables of earlier releases have texts of which collation.
+
+    What this release adds follows them.
+    """
+    rows = connection.execute(
+        sa.text(
+            "SELECT DISTINCT collation_name, table_name "
+            "FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND collation_name IS NOT NULL"
+        )
+    ).tuples()
+    found: dict[str, set[str]] = {}
+    for collation, table in rows:
+        if table in baseline.metadata().tables:
+            found.setdefault(collation, set()).add(table)
+    return found
 
 
 def _tables_of_other_engines(connection: sa.Connection) -> list[str]:

@@ -241,6 +241,15 @@ class TestDatabase:
             database.configured(url) as engine,
         ):
             migration.create_schema()
+            assert checks.database().code == SUCCESS
+            with engine.begin() as connection:
+                connection.exec_driver_sql(
+                    "ALTER TABLE deployables CONVERT TO CHARACTER SET utf8mb3 "
+                    "COLLATE utf8mb3_unicode_ci"
+                )
+            result = checks.database()
+            assert result.code == WARNING
+            assert "utf8mb3_unicode_ci (deployables)" in str(result.details)
             with engine.begin() as connection:
                 connection.exec_driver_sql(
                     "ALTER TABLE reservations "
@@ -885,3 +894,35 @@ def test_database_url_of_another_driver(configure: Configure) -> None:
     result = checks.database()
     assert result.code == FAILURE
     assert "begins with mysql+pymysql://" in str(result.details)
+
+
+@pytest.mark.parametrize("database_url", database.KINDS, indirect=True)
+def test_states_of_devices(db: sa.Engine, checks: status.Checks) -> None:
+    upstream.load_schema(db, "created")
+    upstream.load(db, "data")
+    assert checks.device_states().code == SUCCESS
+    upstream.advance_schema(db, upstream.REVISIONS[-1])
+    upstream.load(db, "data-17")
+    result = checks.device_states()
+    assert result.code == WARNING
+    assert "9 device(s) have no device_state" in str(result.details)
+    upstream.load(db, "states-17")
+    migration.upgrade()
+    result = checks.device_states()
+    assert result.code == WARNING
+    assert "no device_state" not in str(result.details)
+    assert "3 device(s) are waiting for a cleaning or failed it" in str(
+        result.details
+    )
+    assert (
+        "d0000000-0000-4000-8000-000000000014 (pending_cleaning, host "
+        "compute-2.example.org)" in str(result.details)
+    )
+    with db.begin() as connection:
+        connection.exec_driver_sql("UPDATE devices SET device_state = NULL")
+        connection.exec_driver_sql(
+            "UPDATE devices SET device_state = 'available'"
+        )
+    result = checks.device_states()
+    assert result.code == SUCCESS
+    assert result.details == "All device_state values backfilled."
