@@ -10,6 +10,7 @@ from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor.placement import desired
 from cyborg.db import data_migrations
+from cyborg.db import device as device_db
 from cyborg.db import device_state
 from cyborg.db import host_sync
 from cyborg.db import models
@@ -60,6 +61,15 @@ def test_what_an_earlier_release_left_is_filled_in(
     put(store, None)
     store.delete(arqs)
     assert states_of(store) == ["available"]
+
+
+def test_who_reads_devices_writes_nothing(store: inventory.Store) -> None:
+    store.report(inventory.device())
+    put(store, None)
+    with inventory.counted() as statements:
+        device_db.find(store.context)
+    assert [text.split()[0] for text in statements] == ["SELECT"]
+    assert states_of(store) == [None]
 
 
 def test_the_last_two_to_go_leave_it_available(
