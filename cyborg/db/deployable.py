@@ -116,6 +116,24 @@ def get(context: RequestContext, uuid: str) -> sa.Row[Any] | None:
 
 
 @engine.reader
+def withheld(
+    context: RequestContext, device_ids: Collection[int]
+) -> dict[int, list[str]]:
+    """Return why deployables are withheld, as stored, by device id."""
+    found: dict[int, list[str]] = {}
+    for row in context.connection.execute(
+        sa.select(DEPLOYABLES.c.device_id, DEPLOYABLES.c.withheld)
+        .where(
+            DEPLOYABLES.c.device_id.in_(device_ids),
+            DEPLOYABLES.c.withheld.is_not(None),
+        )
+        .order_by(DEPLOYABLES.c.id)
+    ):
+        found.setdefault(row.device_id, []).append(row.withheld)
+    return found
+
+
+@engine.reader
 def get_by_id(context: RequestContext, id_: int) -> sa.Row[Any] | None:
     """Return a deployable by the key other tables know it by, or None."""
     return context.connection.execute(

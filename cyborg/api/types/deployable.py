@@ -9,6 +9,7 @@ from typing import Any
 from cyborg.api import versions
 from cyborg.api.types import base
 from cyborg.api.types import job
+from cyborg.api.types import withheld as withheld_type
 
 
 @dataclasses.dataclass
@@ -113,6 +114,12 @@ class Deployable(base.Resource):
         value=_pairs,
     )
     last_job = job.last_job()
+    withheld = withheld_type.member(
+        withheld_type.of_deployable,
+        "Why nobody is given it: objects with ``rule``, the name of a rule of "
+        "the agent's, and ``text``. Empty if it is offered; what servers have "
+        "stays theirs.",
+    )
     links = base.links("deployables", bookmark=True)
     created_at = base.created_at()
     updated_at = base.updated_at()

@@ -1,6 +1,7 @@
 """Devices as clients see them."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -8,6 +9,7 @@ from cyborg.api import versions
 from cyborg.api.schemas import common
 from cyborg.api.types import base
 from cyborg.api.types import job
+from cyborg.api.types import withheld as withheld_type
 from cyborg.common import constants
 
 
@@ -16,6 +18,7 @@ class Related:
     """What is shown of devices besides their rows, by their ids."""
 
     jobs: Mapping[int, Any]
+    withheld: Mapping[int, Sequence[str]]
 
 
 class Device(base.Resource):
@@ -67,6 +70,11 @@ class Device(base.Resource):
         nullable=True,
     )
     last_job = job.last_job()
+    withheld = withheld_type.member(
+        withheld_type.of_device,
+        "Why nobody is given its deployables, those of all of them: objects "
+        "with ``rule`` and ``text``.",
+    )
     links = base.links("devices")
     created_at = base.created_at()
     updated_at = base.updated_at()

@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 # What is stored of the reasons to withhold a deployable, so that a column of
 # 64 KiB holds it in any script.
 _WITHHELD_MOST = 32
+_WITHHELD_RULE = 64
 _WITHHELD_TEXT = 255
 
 _ADDRESS = ("domain", "bus", "device", "function")
@@ -311,7 +312,7 @@ def withheld_text(deployable: report.DriverDeployable) -> str | None:
     """Return why a deployable is withheld as it is stored."""
     reasons = [
         {
-            "rule": (each.get("rule") or "")[:_WITHHELD_TEXT],
+            "rule": (each.get("rule") or "")[:_WITHHELD_RULE],
             "text": (each.get("text") or "")[:_WITHHELD_TEXT],
         }
         for each in deployable.withheld[:_WITHHELD_MOST]

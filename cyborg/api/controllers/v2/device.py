@@ -14,6 +14,7 @@ from cyborg.api.types import device as types
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common.i18n import _
+from cyborg.db import deployable as deployable_db
 from cyborg.db import device as device_db
 from cyborg.db import job as job_db
 from cyborg.policies import device as policies
@@ -26,7 +27,14 @@ def _show(request: Request, rows: Sequence[Any]) -> list[dict[str, Any]]:
     jobs = {}
     if request.version >= versions.RESOURCES:
         jobs = job_db.last_of_devices(request.context, [r.id for r in rows])
-    return base.show_all(types.Device, request, rows, types.Related(jobs))
+    withheld = {}
+    if request.version >= versions.LIFE:
+        withheld = deployable_db.withheld(
+            request.context, [r.id for r in rows]
+        )
+    return base.show_all(
+        types.Device, request, rows, types.Related(jobs, withheld)
+    )
 
 
 def _get(request: Request, uuid: str) -> dict[str, Any]:

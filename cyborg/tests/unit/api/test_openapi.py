@@ -160,10 +160,17 @@ def test_representations_grow_with_versions() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     members = [
         set(schemas[name]["properties"])
-        for name in ("Device-2.0", "Device-2.3", "Device-2.4", "Device")
+        for name in (
+            "Device-2.0",
+            "Device-2.3",
+            "Device-2.4",
+            "Device-2.6",
+            "Device",
+        )
     ]
     assert [one - before for before, one in itertools.pairwise(members)] == [
         {"status"},
         {"is_maintaining"},
         {"status_reason", "last_job"},
+        {"withheld"},
     ]
