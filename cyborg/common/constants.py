@@ -48,6 +48,8 @@ class ConditionSource(enum.StrEnum):
 
 # The operator's condition that ``devices.status`` shows to older clients.
 CONDITION_MAINTAINING = "maintaining"
+# What holds of a device that is not what its holder was promised.
+CONDITION_DRIFT = "drift"
 # What the owner of a request says of its device.
 CONDITION_FAULT = "fault"
 

@@ -143,6 +143,10 @@ class ConductorManager(legacy.Methods):
         answer: dict[str, Any] = {"need_full_report": not known}
         if in_use is not None:
             answer["in_use"] = told.in_use(context, hostname, in_use)
+            if answer["in_use"] is not None and told.has_to_look_again(
+                context, hostname
+            ):
+                answer["need_full_report"] = True
         return answer
 
     @_endpoint

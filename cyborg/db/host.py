@@ -213,6 +213,15 @@ def store_report(
     )
 
 
+@engine.reader
+def has_seen_other(context: RequestContext, hostname: str) -> bool:
+    """Tell whether a report left a device of a host as it was, being held."""
+    query = sa.select(DEVICES.c.id).where(
+        DEVICES.c.hostname == hostname, DEVICES.c.seen.is_not(None)
+    )
+    return context.connection.execute(query.limit(1)).first() is not None
+
+
 @engine.use_case
 def ask_for_report(context: RequestContext, hostname: str) -> None:
     """Have the host report everything again, with its next heartbeat."""

@@ -24,19 +24,24 @@ CONTROL_PATHS = models.ControlPathID.__table__
 DEPLOYABLES = models.Deployable.__table__
 ATTRIBUTES = models.Attribute.__table__
 HANDLES = models.AttachHandle.__table__
+IDENTITIES = models.DeviceIdentity.__table__
 
 _TIMES = ("created_at", "updated_at")
 
 
 @dataclasses.dataclass
 class Stored:
-    """Rows of one host."""
+    """Rows of one host; those of devices also have their card's serial."""
 
     devices: Sequence[Any]
     control_paths: Sequence[Any]
     deployables: Sequence[Any]
     attributes: Sequence[Any]
     handles: Sequence[Any]
+
+
+def _columns(table: sa.Table) -> list[sa.Column[Any]]:
+    return [column for column in table.c if column.name not in _TIMES]
 
 
 @engine.reader
@@ -55,13 +60,17 @@ def load(context: RequestContext, hostname: str) -> Stored:
     )
 
     def rows(table: sa.Table, condition: Any) -> Sequence[Any]:
-        columns = [column for column in table.c if column.name not in _TIMES]
         return connection.execute(
-            sa.select(*columns).where(condition).order_by(table.c.id)
+            sa.select(*_columns(table)).where(condition).order_by(table.c.id)
         ).all()
 
     return Stored(
-        devices=rows(DEVICES, DEVICES.c.hostname == hostname),
+        devices=connection.execute(
+            sa.select(*_columns(DEVICES), IDENTITIES.c.serial)
+            .outerjoin(IDENTITIES, DEVICES.c.identity_id == IDENTITIES.c.id)
+            .where(DEVICES.c.hostname == hostname)
+            .order_by(DEVICES.c.id)
+        ).all(),
         control_paths=rows(
             CONTROL_PATHS, CONTROL_PATHS.c.device_id.in_(devices)
         ),

@@ -16,6 +16,7 @@ from cyborg import manage
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import liveness
+from cyborg.conductor.inventory import freezing
 from cyborg.context import RequestContext
 from cyborg.db import topology as topology_db
 from cyborg.manage import output
@@ -143,6 +144,7 @@ def _device(row: Any, index: _Index) -> Tree:
     if row.status == constants.DeviceStatus.MAINTAINING:
         reason = f": {row.status_reason}" if row.status_reason else ""
         problems.append(f"disabled{reason}")
+    problems += freezing.differences(row.seen)
     paths = index.paths.get(row.id, [])
     return {
         "uuid": row.uuid,

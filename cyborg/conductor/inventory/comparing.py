@@ -15,6 +15,7 @@ from oslo_log import log as logging
 from cyborg.common import constants
 from cyborg.common import states
 from cyborg.conductor.inventory import checking
+from cyborg.conductor.inventory import freezing
 from cyborg.db import inventory as inventory_db
 from cyborg.objects import base
 from cyborg.objects import report
@@ -83,6 +84,8 @@ class Changes:
     reported: dict[int, report.DriverDevice] = dataclasses.field(
         default_factory=dict
     )
+    # device id: what its record does not say, as somebody has it
+    seen: dict[int, freezing.Seen] = dataclasses.field(default_factory=dict)
     # cpid_info: why the device was left as it is
     problems: dict[str, str] = dataclasses.field(default_factory=dict)
     # ids of deployables in use that keep their class until they are free
@@ -174,7 +177,22 @@ def compare(
         if all_known and _is_absent(row, drivers):
             _mark_missing(changes, index, row)
     _move_handles(changes, index)
+    _note_seen(changes, stored)
     return changes
+
+
+def _note_seen(changes: Changes, stored: inventory_db.Stored) -> None:
+    """Have what is seen of devices that are held stored beside them."""
+    for row in stored.devices:
+        seen = changes.seen.get(row.id)
+        if seen is None:
+            # Nothing is said of it: what was seen last stays.
+            continue
+        if row.seen == seen.to_json():
+            del changes.seen[row.id]
+        else:
+            values = changes.device_values.setdefault(row.id, {})
+            values["seen"] = seen.to_json()
 
 
 class _Index:
@@ -182,6 +200,8 @@ class _Index:
 
     :ivar strays: devices that no report can be about
     :ivar handle_at: the handle of each place, wherever it is
+    :ivar used: ids of deployables that are held
+    :ivar held: ids of their devices
     :ivar matched: ids of handles that are reported where they are
     :ivar spare: of those the free ones, by place: the handle's id, and what
         a handle that comes to its deployable is stored with
@@ -191,11 +211,11 @@ class _Index:
         self.deployables = _group(stored.deployables, "device_id")
         self.attributes = _group(stored.attributes, "deployable_id")
         self.handles = _group(stored.handles, "deployable_id")
-        self._used = {
+        self.used = {
             handle.deployable_id for handle in stored.handles if handle.in_use
         }
-        used = {
-            row.device_id for row in stored.deployables if row.id in self._used
+        self.held = {
+            row.device_id for row in stored.deployables if row.id in self.used
         }
         devices = {row.id: row for row in stored.devices}
         self.control_path = {
@@ -205,7 +225,7 @@ class _Index:
             stored.control_paths,
             lambda path: path.cpid_info,
             lambda path: (
-                path.device_id in used,
+                path.device_id in self.held,
                 devices[path.device_id].missing_since is None,
             ),
         )
@@ -225,15 +245,28 @@ class _Index:
 
     def is_used(self, deployable: Any) -> bool:
         """Tell whether somebody has a handle of it."""
-        return deployable.id in self._used
+        return deployable.id in self.used
 
     def deployables_of(self, device: Any) -> dict[str, Any]:
         """Return a device's deployables by name."""
         return _one_each(
             self.deployables.get(device.id, []),
             lambda row: row.name,
-            lambda row: (row.id in self._used, row.missing_since is None),
+            lambda row: (row.id in self.used, row.missing_since is None),
         )
+
+    def driver_attributes(self, deployable: Any) -> list[Any]:
+        """Return what a driver says of a deployable, changed or not."""
+        return [
+            row
+            for row in self.attributes.get(deployable.id, [])
+            if row.origin
+            in (
+                None,
+                constants.AttributeOrigin.DRIVER,
+                constants.AttributeOrigin.CHANGED,
+            )
+        ]
 
     def handles_of(self, deployable: Any) -> dict[str, Any]:
         """Return a deployable's handles by place."""
@@ -371,8 +404,14 @@ def _compare_device(
     device: report.DriverDevice,
     driver: str | None,
 ) -> None:
-    changes.reported[row.id] = device
     values = _differing(row, _device_values(device, driver))
+    seen = changes.seen[row.id] = freezing.Seen()
+    if row.id in index.held:
+        if freezing.is_other_card(row, device):
+            freezing.other_card(seen, row, device)
+            return
+        values = _kept(seen, row, values)
+    changes.reported[row.id] = device
     if values:
         changes.device_values[row.id] = values
     if row.missing_since is not None:
@@ -401,6 +440,25 @@ def _compare_device(
     changes.missing["deployable"] += _unmarked(
         index.deployables.get(row.id, []), matched
     )
+
+
+def _kept(
+    seen: freezing.Seen, row: Any, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what may be said otherwise of a device while it is held."""
+    if freezing.takes_images(row.type):
+        return values
+    for name in checking.DEVICE_FIELDS:
+        if name in values:
+            now = values[name]
+            seen.note(
+                f"{name} is now {now!r}; bound is {getattr(row, name)!r}"
+            )
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in checking.DEVICE_FIELDS
+    }
 
 
 def _unmarked(rows: Sequence[Any], matched: Collection[int] = ()) -> list[int]:
@@ -448,7 +506,15 @@ def _compare_deployable(
         changes.deployable_values[row.id] = values
     if row.missing_since is not None:
         changes.back["deployable"].append(row.id)
-    _compare_attributes(changes, index, row, new.attributes)
+    if row.id in index.used and not freezing.takes_images(device.type):
+        freezing.attributes(
+            changes.seen[device.id],
+            row.name,
+            [(a.key, a.value) for a in index.driver_attributes(row)],
+            new.attributes,
+        )
+    else:
+        _compare_attributes(changes, index, row, new.attributes)
     known = index.handles_of(row)
     matched = set()
     for handle in new.handles:
@@ -468,7 +534,9 @@ def _compare_deployable(
                 "attach_info": handle.attach_info,
             },
         )
-        if values:
+        if values and stored.in_use:
+            freezing.handle(changes.seen[device.id], stored, handle)
+        elif values:
             changes.handle_values[stored.id] = values
         if stored.missing_since is not None:
             changes.back["handle"].append(stored.id)

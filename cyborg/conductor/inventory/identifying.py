@@ -8,7 +8,6 @@ conditions and history, when its row goes and comes again.
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import json
 from typing import Any
 
 from oslo_config import cfg
@@ -16,6 +15,7 @@ from oslo_utils import uuidutils
 
 from cyborg.common import constants
 from cyborg.conductor.inventory import comparing
+from cyborg.conductor.inventory import freezing
 from cyborg.conductor.life import conditions
 from cyborg.conductor.life import events
 from cyborg.context import RequestContext
@@ -43,17 +43,10 @@ class Card:
 
     @classmethod
     def of(cls, device: report.DriverDevice) -> "Card":
-        product = None
-        try:
-            info = json.loads(device.std_board_info or "{}")
-            product = info.get("product_id") or None
-        except (ValueError, AttributeError):
-            # Some drivers write a text of another form.
-            pass
         return cls(
             place=device.controlpath_id.cpid_info,
-            vendor=_bare(device.vendor),
-            product=None if product is None else _bare(str(product)),
+            vendor=freezing.bare(device.vendor),
+            product=freezing.product_of(device.std_board_info),
             serial=getattr(device, "serial", None) or None,
         )
 
@@ -72,13 +65,9 @@ class Card:
         """
         return (
             row.place in ("", self.place)
-            and self.vendor == _bare(row.vendor)
+            and self.vendor == freezing.bare(row.vendor)
             and _agree(self.serial, row.serial)
         )
-
-
-def _bare(text: str) -> str:
-    return text.strip().lower().removeprefix("0x")[:255]
 
 
 def _agree(one: str | None, other: str | None) -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 
 from oslo_log import log as logging
 
+from cyborg.common import constants
 from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import comparing
 from cyborg.conductor.inventory import identifying
 from cyborg.conductor.inventory import storing
+from cyborg.conductor.life import conditions
 from cyborg.conductor.life import events
 from cyborg.conductor.telling import notifications
 from cyborg.context import RequestContext
@@ -76,6 +78,8 @@ def report_data(
     changes = comparing.compare(stored, devices, drivers)
     for cpid, problem in changes.problems.items():
         LOG.error("Device %s of host %s: %s", cpid, hostname, problem)
+    # Before a device that is free becomes another card.
+    _tell_seen(context, hostname, stored, changes)
     happened = identifying.identify(context, hostname, stored, changes)
     storing.apply(context, hostname, changes)
     events.record(context, happened, events.agent(hostname))
@@ -94,6 +98,53 @@ def report_data(
         if notifications.is_on():
             _notify(context, hostname, changes, stored)
     return bool(changes)
+
+
+def _tell_seen(
+    context: RequestContext,
+    hostname: str,
+    stored: inventory_db.Stored,
+    changes: comparing.Changes,
+) -> None:
+    """Say which devices are not what their holders were promised, or are.
+
+    Such a device takes nobody else: what it is now will be known when it is
+    free.
+    """
+    who = events.agent(hostname)
+    wanted, well = [], []
+    for row in stored.devices:
+        seen = changes.seen.get(row.id)
+        if seen is None:
+            continue
+        if not seen.differs:
+            well.append(row)
+            continue
+        LOG.warning(
+            "Device %s of host %s is held and stays as it is stored: %s",
+            row.uuid,
+            hostname,
+            seen.text,
+        )
+        effect = conditions.Effect.NO_SCHEDULE
+        wanted.append(
+            conditions.Condition(
+                row,
+                constants.CONDITION_DRIFT,
+                conditions.Source.AGENT,
+                effect if seen.breaks else conditions.Effect.NONE,
+                seen.text,
+            )
+        )
+    conditions.put(context, wanted, who)
+    conditions.clear(
+        context,
+        well,
+        source=conditions.Source.AGENT,
+        keys=[constants.CONDITION_DRIFT],
+        why="it is what is stored of it",
+        who=who,
+    )
 
 
 def _with_problems(

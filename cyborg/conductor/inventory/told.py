@@ -6,6 +6,7 @@ from typing import Any
 
 from cyborg.context import RequestContext
 from cyborg.db import attach_handle as handle_db
+from cyborg.db import host as host_db
 
 
 def in_use(
@@ -29,6 +30,19 @@ def in_use(
     if digest == known:
         return None
     return {"digest": digest, "handles": handles}
+
+
+def has_to_look_again(context: RequestContext, hostname: str) -> bool:
+    """Tell whether a host has to report again as something was given back.
+
+    A report left a device as it was because somebody held it; if that is so
+    no longer, the next one applies. Call it when what is in use has changed.
+    """
+    if not host_db.has_seen_other(context, hostname):
+        return False
+    # Also if the answer gets lost.
+    host_db.ask_for_report(context, hostname)
+    return True
 
 
 def _decoded(attach_info: str) -> dict[str, str]:
