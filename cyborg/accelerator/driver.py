@@ -133,6 +133,10 @@ class MdevProvider(abc.ABC):
     def remove_mdev(self, address: str, mdev_type: str, uuid: str) -> None:
         """Remove the mdev; one that is gone is success."""
 
+    def has_mdev(self, address: str, mdev_type: str, uuid: str) -> bool | None:
+        """Tell whether there is the mdev; None if that cannot be told."""
+        return None
+
 
 CAPABILITIES: dict[str, type] = {
     "program": Programmable,

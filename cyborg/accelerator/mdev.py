@@ -58,6 +58,16 @@ def read_type(function: pci.Function, mdev_type: str) -> Type:
     )
 
 
+def exists(root: sysfs.Path, address: str, mdev_type: str, uuid: str) -> bool:
+    """Tell whether there is an mdev.
+
+    :raises Invalid: an argument does not look like what it should be
+    """
+    path = _type_path(root, address, mdev_type)
+    _check_uuid(uuid)
+    return os.path.lexists(os.path.join(path, "devices", uuid))
+
+
 def create(root: sysfs.Path, address: str, mdev_type: str, uuid: str) -> None:
     """Make an mdev; one that exists is success.
 

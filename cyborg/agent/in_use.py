@@ -96,8 +96,13 @@ class InUse:
         self._path = path
         self._changed = changed
         self._lock = threading.Lock()
-        # When handles were given back here: what was asked before knows less.
+        # When handles were prepared and given back here: what was asked
+        # before knows less.
+        self._touched: dict[str, float] = {}
         self._struck: dict[str, float] = {}
+        self._confirmed_at: float | None = None
+        # Set once a conductor has answered this process.
+        self.answered = threading.Event()
         content = store.read(path)
         if content.get("version") != self.VERSION:
             content = {}
@@ -139,11 +144,21 @@ class InUse:
         :param answer: ``{"digest", "handles"}``; None = nothing is new
         :param asked_at: ``time.monotonic()`` before the conductor was asked
         """
+        self.answered.set()
         if answer is None:
+            with self._lock:
+                if self._digest and hostname == self._hostname:
+                    self._confirmed_at = asked_at
             return
         with self._lock:
+            self._confirmed_at = asked_at
             handles = _handles(answer["handles"])
             digest = answer["digest"]
+            self._touched = {
+                uuid: at
+                for uuid, at in self._touched.items()
+                if at >= asked_at
+            }
             for uuid, at in list(self._struck.items()):
                 if at < asked_at:
                     del self._struck[uuid]
@@ -153,6 +168,23 @@ class InUse:
             self._keep(hostname, digest, handles)
         LOG.info("%d attach handles of this host are in use", len(handles))
         self._changed()
+
+    def expect(self, uuid: str) -> None:
+        """Note that a handle is being prepared, known to be in use or not."""
+        with self._lock:
+            self._touched[uuid] = time.monotonic()
+
+    def is_nobodys(self, uuid: str) -> bool:
+        """Tell whether a handle is surely not in use.
+
+        Only a conductor of this day can say so, asked after the handle was
+        prepared; a file that was left on the disk says nothing.
+        """
+        with self._lock:
+            confirmed_at = self._confirmed_at
+            if confirmed_at is None or uuid in (self._handles or {}):
+                return False
+            return self._touched.get(uuid, 0.0) < confirmed_at
 
     def strike(self, uuid: str) -> None:
         """Note that a handle is given back, whatever was said before."""

@@ -184,6 +184,15 @@ class IntentLog:
                 if entry["done"] != self._boot
             ]
 
+    def made_mdevs(self) -> list[str]:
+        """Return the uuids of mdevs that are wanted, and were made."""
+        with self._lock:
+            return [
+                uuid
+                for uuid, entry in self._mdevs.items()
+                if self._is_made(entry)
+            ]
+
     # -- jobs
 
     def job_started(

@@ -22,6 +22,7 @@ from cyborg.agent import images
 from cyborg.agent import in_use
 from cyborg.agent import intents
 from cyborg.agent import machine
+from cyborg.agent import recovery
 from cyborg.agent import report
 from cyborg.agent import reporter
 from cyborg.agent import rpcapi
@@ -90,6 +91,7 @@ class AgentManager:
         self._ended = threading.Event()
         self._wanted = threading.Event()
         self._recovered = threading.Event()
+        self._uneasy = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watcher: hotplug.Watcher | None = None
 
@@ -113,17 +115,18 @@ class AgentManager:
         self._drivers = drivers
         self._discovery = discovery.Discovery(drivers, cache)
         here = machine.read()
-        self._in_use = in_use.InUse(directory / "in_use.json")
+        self._in_use = in_use.InUse(
+            directory / "in_use.json", self._uneasy.set
+        )
         self._reporter = reporter.Reporter(
             self._conductor, self._host, cache, here, self._in_use
         )
         self._images = image_store
+        log = intents.IntentLog(directory / "intents.json", here.boot_id)
         self._work = work.HostWork(
-            self._discovery,
-            intents.IntentLog(directory / "intents.json", here.boot_id),
-            image_store,
-            self._reporter.change,
+            self._discovery, log, image_store, self._reporter.change
         )
+        self._recovery = recovery.Recovery(self._work, log, self._in_use)
 
     def init_host(self) -> None:
         """Start discovery, reports and heartbeats."""
@@ -144,7 +147,7 @@ class AgentManager:
             monitor = self._monitor()
             if monitor is not None:
                 self._watcher = hotplug.Watcher(
-                    monitor, self._wanted.set, self._monitor
+                    monitor, self._look, self._monitor
                 )
                 self._watcher.start()
 
@@ -152,6 +155,8 @@ class AgentManager:
         """End all threads; one that hangs in a driver is left behind."""
         self._ended.set()
         self._wanted.set()
+        self._uneasy.set()
+        self._in_use.answered.set()
         if self._watcher is not None:
             self._watcher.stop()
         deadline = time.monotonic() + PATIENCE
@@ -172,11 +177,20 @@ class AgentManager:
             self._listen(hostname)
         self._wanted.set()
 
+    def _look(self) -> None:
+        """Look at the hardware, and whether it has what guests own."""
+        self._wanted.set()
+        self._uneasy.set()
+
     def _run_recovery(self) -> None:
+        # What was left on the disk may be of another day.
+        if self._recovery.has_to_ask:
+            self._in_use.answered.wait(CONF.agent.command_timeout)
         while not self._ended.is_set():
-            self._work.recover()
+            self._uneasy.clear()
+            self._recovery.run()
             self._recovered.set()
-            self._ended.wait(CONF.periodic_interval)
+            self._uneasy.wait(CONF.periodic_interval)
 
     def _run_discovery(self) -> None:
         # A driver that is at work on its cards cannot look at them.
@@ -348,6 +362,7 @@ class AgentManager:
             and not CONF.gpu_devices.precreate_mdev
         ):
             return
+        self._in_use.expect(uuid)
         with _told():
             self._work.prepare_mdev(address, asked_type, uuid, sequence)
 

@@ -257,7 +257,7 @@ class HostWork:
         :raises Overtaken: later work on the handle came before it
         """
         self._check_uuid(uuid)
-        enabled, driver = self._mdev_provider(address)
+        enabled, driver = self.mdev_provider(address)
         with enabled.turns.work(address, CONF.bind_timeout):
             known = self._log.is_made(uuid)
             self._log.want_mdev(uuid, address, mdev_type, True, sequence)
@@ -269,7 +269,7 @@ class HostWork:
                     # Whoever asked is told of the failure, and may forget.
                     self._log.want_mdev(uuid, address, mdev_type, False)
                     try:
-                        self._remove(driver, address, mdev_type, uuid)
+                        self.remove(driver, address, mdev_type, uuid)
                     except Exception:
                         LOG.exception("Mdev %s will be removed later", uuid)
                 raise
@@ -292,19 +292,20 @@ class HostWork:
         :raises Overtaken: later work on the handle came before it
         """
         self._check_uuid(uuid)
-        enabled, driver = self._mdev_provider(address)
+        enabled, driver = self.mdev_provider(address)
         with enabled.turns.work(address, CONF.bind_timeout):
             self._log.want_mdev(uuid, address, mdev_type, False, sequence)
             faults.point("agent-cleanup-intended")
-            self._remove(driver, address, mdev_type, uuid)
+            self.remove(driver, address, mdev_type, uuid)
 
-    def _remove(
+    def remove(
         self,
         driver: driver_api.MdevProvider,
         address: str,
         mdev_type: str,
         uuid: str,
     ) -> None:
+        """Remove an mdev of which the log says that it is not wanted."""
         driver.remove_mdev(address, mdev_type, uuid)
         faults.point("agent-mdev-removed")
         self._log.mdev_done(uuid)
@@ -312,17 +313,6 @@ class HostWork:
         LOG.info("Removed mdev %s of %s", uuid, address)
 
     # -- after a restart
-
-    def recover(self) -> None:
-        """Finish what was cut short, and make again what a reboot took.
-
-        What fails is logged, and tried again the next time.
-        """
-        for uuid in self._log.unfinished_mdevs():
-            try:
-                self._recover_mdev(uuid)
-            except Exception:
-                LOG.exception("Mdev %s will be seen to again", uuid)
 
     def log_interrupted(self) -> None:
         """Say which cards may be half loaded.
@@ -335,24 +325,6 @@ class HostWork:
                 "and did not finish",
                 job,
             )
-
-    def _recover_mdev(self, uuid: str) -> None:
-        entry = self._log.mdev(uuid)
-        if entry is None:
-            return
-        address, mdev_type = entry["address"], entry["type"]
-        enabled, driver = self._mdev_provider(address)
-        with enabled.turns.work(address, CONF.bind_timeout):
-            # A call may have come in between.
-            entry = self._log.mdev(uuid)
-            if entry is None or self._log.is_made(uuid):
-                return
-            if not entry["wanted"]:
-                self._remove(driver, address, mdev_type, uuid)
-            else:
-                driver.create_mdev(address, mdev_type, uuid)
-                self._log.mdev_done(uuid)
-                LOG.info("Made mdev %s on %s again", uuid, address)
 
     # -- finding drivers
 
@@ -396,9 +368,13 @@ class HostWork:
                 return enabled
         raise LookupError(f"Driver {driver_name} has no device {key}.")
 
-    def _mdev_provider(
+    def mdev_provider(
         self, address: str
     ) -> tuple[discovery.Enabled, driver_api.MdevProvider]:
+        """Return the driver that makes mdevs at an address.
+
+        :raises UnsupportedOperation: no driver makes any
+        """
         providers: list[tuple[discovery.Enabled, driver_api.MdevProvider]] = []
         for enabled in self._found.drivers:
             driver: Any = enabled.instance

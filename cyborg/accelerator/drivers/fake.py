@@ -119,6 +119,9 @@ class FakeDriver(
         pci.parse_address(address)
         self._mdev(address, mdev_type, uuid).unlink(missing_ok=True)
 
+    def has_mdev(self, address: str, mdev_type: str, uuid: str) -> bool:
+        return self._mdev(address, mdev_type, uuid).exists()
+
     # -- what is reported
 
     def _device(

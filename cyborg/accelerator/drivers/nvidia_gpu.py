@@ -104,6 +104,13 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
         else:
             privileged.remove_mdev(self.root, address, mdev_type, uuid)
 
+    def has_mdev(self, address: str, mdev_type: str, uuid: str) -> bool:
+        """Tell whether there is a vGPU, whoever made it."""
+        if self._is_vendor_vfio(address):
+            number = vendor_vfio.type_number(mdev_type)
+            return vendor_vfio.current_type(self._function(address)) == number
+        return mdev.exists(self.root, address, mdev_type, uuid)
+
     # -- what is offered
 
     def _shared(self, gpus: list[pci.Function]) -> set[str]:
@@ -192,10 +199,13 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
         )
 
     def _is_vendor_vfio(self, address: str) -> bool:
+        return vendor_vfio.is_offered(self._function(address))
+
+    def _function(self, address: str) -> pci.Function:
         domain, bus, device, function = pci.parse_address(address)
         name = f"{domain}:{bus}:{device}.{function}"
         path = sysfs.resolve(self.root, pci.DEVICES, name)
-        return vendor_vfio.is_offered(pci.Function(name, path))
+        return pci.Function(name, path)
 
     # -- configuration
 

@@ -13,7 +13,9 @@ import pytest
 from cyborg.accelerator import driver as driver_api
 from cyborg.agent import discovery
 from cyborg.agent import images
+from cyborg.agent import in_use
 from cyborg.agent import intents
+from cyborg.agent import recovery
 from cyborg.agent import report
 from cyborg.agent import work
 from cyborg.common import exception
@@ -101,13 +103,12 @@ class Host:
         self.found.run()
         self.store = images.ImageStore(self.directory / "images", self.glance)
         self.store.prepare()
-        self.work = work.HostWork(
-            self.found,
-            intents.IntentLog(
-                self.directory / "intents.json", f"boot {self.boots}"
-            ),
-            self.store,
+        log = intents.IntentLog(
+            self.directory / "intents.json", f"boot {self.boots}"
         )
+        self.work = work.HostWork(self.found, log, self.store)
+        self.known = in_use.InUse(self.directory / "in_use.json")
+        self.recovery = recovery.Recovery(self.work, log, self.known)
 
     def boot(self) -> None:
         self.boots += 1
@@ -468,7 +469,7 @@ def test_crash_while_an_mdev_is_made(
         host.work.prepare_mdev(ADDRESS, TYPE, uuid)
     host.heal()
     host.restart()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == {uuid}
     host.work.cleanup_mdev(ADDRESS, TYPE, uuid)
     assert host.card.mdevs == set()
@@ -484,10 +485,10 @@ def test_crash_while_an_mdev_is_removed(
         host.work.cleanup_mdev(ADDRESS, TYPE, uuid)
     host.heal()
     host.restart()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == set()
     host.boot()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == set()
 
 
@@ -500,7 +501,7 @@ def test_boot_takes_mdevs_and_recovery_brings_them_back(
     host.work.cleanup_mdev(ADDRESS, TYPE, removed)
     host.boot()
     assert host.card.mdevs == set()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == {uuid}
 
 
@@ -508,7 +509,7 @@ def test_restart_without_boot_touches_nothing(host: Host, uuid: str) -> None:
     host.work.prepare_mdev(ADDRESS, TYPE, uuid)
     host.restart()
     host.card.before = Crash()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == {uuid}
 
 
@@ -516,10 +517,10 @@ def test_recovery_goes_on_after_a_failure(host: Host, uuid: str) -> None:
     host.work.prepare_mdev(ADDRESS, TYPE, uuid)
     host.boot()
     host.card.before = OSError("module not loaded")
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == set()
     host.heal()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == {uuid}
 
 
@@ -532,7 +533,7 @@ def test_mdev_that_cannot_be_made_is_not_left_behind(
         host.work.prepare_mdev(ADDRESS, TYPE, uuid)
     host.heal()
     host.restart()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == set()
 
 
@@ -544,7 +545,7 @@ def test_failure_to_make_it_again_leaves_it_alone(
     with pytest.raises(exception.DriverError):
         host.work.prepare_mdev(ADDRESS, TYPE, uuid)
     host.heal()
-    host.work.recover()
+    host.recovery.run()
     assert host.card.mdevs == {uuid}
 
 
