@@ -93,7 +93,7 @@ class Reporter:
             )
         except exception.PeerTooOld:
             return self._look_up_alone(names)
-        except exception.ConductorUnavailable as error:
+        except exception.CyborgException as error:
             return error.faultstring
         except Exception as error:
             LOG.exception("The conductor failed to look up %s", names)
@@ -162,7 +162,7 @@ class Reporter:
             return
         try:
             self._send_to(self.hostname)
-        except exception.ServiceUnavailable as error:
+        except exception.CyborgException as error:
             LOG.warning("Not reported: %s", error.faultstring)
         except Exception:
             LOG.exception("The conductor failed to take the report")

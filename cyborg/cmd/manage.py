@@ -84,6 +84,11 @@ def _host_list(context: Any, options: Any) -> int:
     return host.list_hosts(context, options.json)
 
 
+def _host_replace(context: Any, options: Any) -> int:
+    """Let another machine take the place of a host that is gone for good."""
+    return host.replace(context, options.hostname)
+
+
 def _host_delete(context: Any, options: Any) -> int:
     """Delete a host that is gone for good, with its providers."""
     return host.delete(context, options.hostname, options.json)
@@ -184,6 +189,8 @@ def add_commands(subparsers: Any) -> None:
     json_option(command)
 
     json_option(add("host", "list", _host_list))
+    command = add("host", "replace", _host_replace)
+    command.add_argument("hostname", metavar="host")
     command = add("host", "delete", _host_delete)
     command.add_argument("hostname", metavar="host")
     json_option(command)

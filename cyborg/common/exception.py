@@ -138,6 +138,14 @@ class HostLeaseLost(CyborgException):
     template = _("Another conductor has taken over host %(host)s.")
 
 
+class HostTaken(Conflict):
+    template = _(
+        "Machine %(machine)s says that it is host %(host)s, which is machine "
+        "%(known)s: %(reason)s. If that one is gone for good, run "
+        "'cyborg-manage host replace %(host)s'."
+    )
+
+
 class HostInUse(Conflict):
     template = _("Host %(host)s cannot be deleted: %(reason)s.")
 

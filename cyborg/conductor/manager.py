@@ -121,6 +121,10 @@ class ConductorManager(legacy.Methods):
         checking.check_agent(agent)
         hostname = registration.find_host(context, names)
         answer: dict[str, Any] = {"hostname": hostname}
+        if hostname is not None and agent is not None:
+            registration.check_machine(
+                context, host_db.get(context, hostname), agent
+            )
         if hostname is not None and in_use is not None:
             answer["in_use"] = told.in_use(context, hostname, in_use)
         return answer

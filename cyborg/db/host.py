@@ -168,6 +168,20 @@ def set_machine(
         )
 
 
+@engine.use_case
+def forget_machine(context: RequestContext, hostname: str) -> None:
+    """Let whichever machine reports next be a host.
+
+    :raises HostNotFound: nobody has reported the host
+    """
+    ensure(context, hostname)
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(machine_id=None, boot_id=None, report_digest=None)
+    )
+
+
 @engine.writer
 def seen(
     context: RequestContext,

@@ -88,6 +88,16 @@ def delete(context: RequestContext, hostname: str, use_json: bool) -> int:
     return manage.CLEAN
 
 
+def replace(context: RequestContext, hostname: str) -> int:
+    """Let another machine take the place of a host that is gone for good.
+
+    :raises HostNotFound: nobody has reported the host
+    """
+    host_db.forget_machine(context, hostname)
+    output.line(f"{hostname}: the next machine that reports is this host")
+    return manage.CLEAN
+
+
 def _errors(row: Any) -> str | None:
     errors = [
         f"{driver['name']}: {driver['error']}"

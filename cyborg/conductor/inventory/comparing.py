@@ -125,6 +125,17 @@ def place_of(attach_info: str) -> str:
     return attach_info
 
 
+def places(devices: Sequence[Any]) -> set[str]:
+    """Return the places of all handles in a report."""
+    return {
+        place_of(handle.attach_info)
+        for device in devices
+        if isinstance(device, report.DriverDevice)
+        for deployable in device.deployable_list
+        for handle in deployable.attach_handle_list or []
+    }
+
+
 def compare(
     stored: inventory_db.Stored,
     devices: Sequence[report.DriverDevice | base.Unreadable],

@@ -12,6 +12,7 @@ from cyborg.common import constants
 from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import comparing
 from cyborg.conductor.inventory import identifying
+from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import storing
 from cyborg.conductor.life import conditions
 from cyborg.conductor.life import events
@@ -63,6 +64,7 @@ def report_data(
 
     :param agent: ``{"machine_id", "boot_id"}`` and more; None = an agent that
         does not tell
+    :raises HostTaken: another machine is that host
     :raises Invalid: the host's names, or what it says of its drivers, cannot
         be stored; what is wrong with one device costs only that one
     """
@@ -70,11 +72,25 @@ def report_data(
     devices = checking.checked_devices(devices)
     drivers = checking.checked_drivers(drivers)
     host = host_db.lock_or_create(context, hostname)
-    host_db.set_machine(context, host, agent)
-    if host.report_digest == digest:
+    registration.check_machine(context, host, agent)
+    if host.report_digest == digest and not registration.is_other_machine(
+        host, agent
+    ):
+        host_db.set_machine(context, host, agent)
         host_db.seen(context, hostname, rpc_host, rpc_version)
         return False
     stored = inventory_db.load(context, hostname)
+    registration.check_cards(
+        host,
+        agent,
+        {
+            comparing.place_of(row.attach_info)
+            for row in stored.handles
+            if row.in_use
+        },
+        comparing.places(devices),
+    )
+    host_db.set_machine(context, host, agent)
     changes = comparing.compare(stored, devices, drivers)
     for cpid, problem in changes.problems.items():
         LOG.error("Device %s of host %s: %s", cpid, hostname, problem)

@@ -1,17 +1,23 @@
 """What is bound stays as it was promised, whatever a report says."""
 
 from collections.abc import Iterator
+import datetime
 import json
 from typing import Any
 import uuid
 
+import oslo_messaging as messaging
+from oslo_utils import timeutils
 import pytest
 
+from cyborg.common import exception
 from cyborg.conductor import manager
+from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
 from cyborg.db import host as host_db
 from cyborg.db import models
 from cyborg.db import topology as topology_db
+from cyborg.manage import host as manage_host
 from cyborg.manage import topology
 from cyborg.objects import report
 from cyborg.tests.fixtures import database
@@ -77,7 +83,11 @@ def gpu(
     )
 
 
-def told(store: inventory.Store, *devices: report.DriverDevice) -> None:
+def told(
+    store: inventory.Store,
+    *devices: report.DriverDevice,
+    agent: dict[str, Any] | None = AGENT,
+) -> None:
     """Report devices under the digest "known"."""
     host_db.ask_for_report(store.context, HOST)
     reports.report_data(
@@ -88,7 +98,7 @@ def told(store: inventory.Store, *devices: report.DriverDevice) -> None:
         "1.1",
         "known",
         inventory.driver_entry(*devices),
-        AGENT,
+        agent,
     )
 
 
@@ -290,3 +300,93 @@ def test_cost_does_not_depend_on_how_many_are_held(
         return len(statements)
 
     assert cost(2) == cost(8)
+
+
+# -- one host, one machine
+
+OTHER = {"machine_id": "dmi:2", "boot_id": "b2", "rpc_version": "1.1"}
+
+
+def silence(store: inventory.Store) -> None:
+    """Let the agent have been silent for long."""
+    long_ago = timeutils.utcnow() - datetime.timedelta(days=1)
+    store.execute(models.Host.__table__.update().values(last_seen_at=long_ago))
+
+
+def machine(store: inventory.Store) -> tuple[str | None, str | None]:
+    (host,) = store.rows(models.Host)
+    return host.machine_id, host.boot_id
+
+
+def test_a_second_machine_is_refused(
+    store: inventory.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(store, gpu())
+    monkeypatch.setattr(
+        registration, "find_host", lambda context, names: names[0]
+    )
+    conductor = manager.ConductorManager()
+    expected = "dmi:2 says that it is host cn1, which is machine dmi:1"
+    with pytest.raises(messaging.ExpectedException) as raised:
+        conductor.agent_register(
+            store.context, [HOST], HOST, agent=OTHER, in_use=""
+        )
+    assert expected in str(raised.value.exc_info[1])
+    answer = conductor.report_heartbeat(
+        store.context, HOST, HOST, "known", agent=OTHER, in_use=""
+    )
+    assert answer["need_full_report"]
+    with pytest.raises(exception.HostTaken, match=expected):
+        told(store, gpu(**L4), agent=OTHER)
+    assert machine(store) == ("dmi:1", "b1")
+    (card,) = store.rows(models.Device)
+    assert card.model == "A2"
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        # Whatever its firmware says now, it has not been booted since.
+        OTHER | {"boot_id": "b1"},
+        # The same machine after a boot.
+        AGENT | {"boot_id": "b2"},
+        # It cannot tell.
+        OTHER | {"machine_id": None},
+        None,
+    ],
+)
+def test_what_is_no_other_machine(
+    store: inventory.Store, agent: dict[str, Any] | None
+) -> None:
+    told(store, gpu())
+    told(store, gpu("A2 16GB"), agent=agent)
+    (card,) = store.rows(models.Device)
+    assert card.model == "A2 16GB"
+    if agent is not None:
+        assert machine(store) == (agent["machine_id"], agent["boot_id"])
+
+
+def test_another_machine_takes_the_place_of_one_that_is_gone(
+    store: inventory.Store,
+) -> None:
+    told(store, gpu())
+    silence(store)
+    told(store, gpu(), agent=OTHER)
+    assert machine(store) == ("dmi:2", "b2")
+
+
+def test_another_machine_without_what_servers_have(
+    store: inventory.Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bound(store, gpu())
+    told(store, gpu())
+    silence(store)
+    with pytest.raises(exception.HostTaken, match="host replace cn1"):
+        told(store, gpu(bus="60"), agent=OTHER)
+    assert machine(store) == ("dmi:1", "b1")
+    with pytest.raises(exception.HostNotFound):
+        manage_host.replace(store.context, "nobody")
+    assert manage_host.replace(store.context, HOST) == 0
+    assert "cn1" in capsys.readouterr().out
+    told(store, gpu(bus="60"), agent=OTHER)
+    assert machine(store) == ("dmi:2", "b2")
