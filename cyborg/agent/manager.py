@@ -223,6 +223,18 @@ class AgentManager:
             report.Report.of(found, self._host) if found else None
         )
 
+    def discover_now(self) -> None:
+        """Look at the hardware as soon as that is possible."""
+        self._wanted.set()
+
+    # -- RPC 1.2
+
+    @declares
+    def discover(self, context: cyborg_context.RequestContext) -> None:
+        """Look at the hardware now; the answer does not wait for that."""
+        LOG.info("Somebody asks for a look at the hardware")
+        self.discover_now()
+
     # -- RPC 1.1
 
     @declares

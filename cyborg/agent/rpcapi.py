@@ -16,7 +16,10 @@ CONF = cfg.CONF
 # 1.0: fpga_program, create_vgpu_mdev, remove_vgpu_mdev
 # 1.1: program, prepare_handle, cleanup_handle, fence, device_get_stats,
 #      device_update
-VERSION = "1.1"
+# 1.2: discover
+VERSION = "1.2"
+# What a call is sent as that has not changed since.
+_BASE = "1.1"
 
 
 class AgentAPI:
@@ -40,7 +43,7 @@ class AgentAPI:
         return rpc_version in (
             None,
             "1.0",
-        ) or not self._client.can_send_version(VERSION)
+        ) or not self._client.can_send_version(_BASE)
 
     def _call(
         self,
@@ -48,7 +51,7 @@ class AgentAPI:
         rpc_host: str,
         method: str,
         timeout: float,
-        version: str = VERSION,
+        version: str = _BASE,
         **kwargs: Any,
     ) -> Any:
         client = self._client.prepare(
@@ -75,7 +78,7 @@ class AgentAPI:
         driver_name: str,
         sequence: int,
         timeout: float,
-        rpc_version: str | None = VERSION,
+        rpc_version: str | None = _BASE,
     ) -> dict[str, Any]:
         """Load an image; repeating it with the same job is harmless.
 
@@ -120,7 +123,7 @@ class AgentAPI:
         handle: dict[str, Any],
         sequence: int,
         timeout: float,
-        rpc_version: str | None = VERSION,
+        rpc_version: str | None = _BASE,
     ) -> None:
         """Make ready what a guest is to be given; "there already" is success.
 
@@ -149,7 +152,7 @@ class AgentAPI:
         sequence: int,
         controlpath_id: dict[str, Any] | None,
         timeout: float,
-        rpc_version: str | None = VERSION,
+        rpc_version: str | None = _BASE,
     ) -> None:
         """Undo :meth:`prepare_handle`; "gone already" is success.
 
@@ -179,7 +182,7 @@ class AgentAPI:
         controlpath_id: dict[str, Any],
         sequence: int,
         timeout: float,
-        rpc_version: str | None = VERSION,
+        rpc_version: str | None = _BASE,
     ) -> None:
         """Wait until a card is not being loaded, and keep older work out."""
         if self._is_old(rpc_version):
@@ -259,4 +262,17 @@ class AgentAPI:
             image=image,
             driver=driver,
             sequence=sequence,
+        )
+
+    def discover(self, context: RequestContext, rpc_host: str) -> None:
+        """Have the agent look at the hardware now; returns at once.
+
+        :raises PeerTooOld: it is of an earlier release
+        """
+        self._call(
+            context,
+            rpc_host,
+            "discover",
+            CONF.rpc_response_timeout,
+            version="1.2",
         )

@@ -1,5 +1,6 @@
 """The console script ``cyborg-agent``."""
 
+import signal
 import sys
 
 from oslo_config import cfg
@@ -32,6 +33,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self._service: service.Service | None = None
+        self._manager: agent_manager.AgentManager | None = None
 
     def start(self) -> None:
         manager = agent_manager.AgentManager(
@@ -41,10 +43,15 @@ class Daemon:
         )
         # Options that drivers refuse end the process before it is reachable.
         manager.load_drivers()
+        self._manager = manager
         self._service = running = service.Service(
             manager, constants.AGENT_TOPIC, [CONF.host], manager.target.version
         )
         running.start()
+
+    def discover(self) -> None:
+        if self._manager is not None:
+            self._manager.discover_now()
 
     def stop(self) -> None:
         if self._service is not None:
@@ -60,7 +67,9 @@ def main() -> int:
     if CONF.dry_run:
         return dry_run.main(as_json=CONF.json)
     daemon = Daemon()
-    return service.serve(daemon.start, daemon.stop)
+    return service.serve(
+        daemon.start, daemon.stop, {signal.SIGUSR1: daemon.discover}
+    )
 
 
 if __name__ == "__main__":

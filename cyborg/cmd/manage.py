@@ -94,6 +94,16 @@ def _host_delete(context: Any, options: Any) -> int:
     return host.delete(context, options.hostname, options.json)
 
 
+def _host_discover(context: Any, options: Any) -> int:
+    """Have the agent of a host look at its hardware now."""
+    return host.discover(context, options.hostname)
+
+
+def _device_history(context: Any, options: Any) -> int:
+    """List what happened to a device, also to one that is gone."""
+    return device.history(context, options.uuid, options.limit, options.json)
+
+
 def _service_list(context: Any, options: Any) -> int:
     """List agents and conductors."""
     return host.list_services(context, options.json)
@@ -193,6 +203,18 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("hostname", metavar="host")
     command = add("host", "delete", _host_delete)
     command.add_argument("hostname", metavar="host")
+    json_option(command)
+    command = add("host", "discover", _host_discover)
+    command.add_argument("hostname", metavar="host")
+    command = add("device", "history", _device_history)
+    command.add_argument("uuid")
+    command.add_argument(
+        "--limit",
+        type=int,
+        default=100,
+        metavar="<number>",
+        help="how many events, the latest; 0 means all (default: 100)",
+    )
     json_option(command)
     json_option(add("service", "list", _service_list))
     command = add("quota", "recount", _quota_recount)

@@ -236,8 +236,8 @@ class _Signals:
     is not run at all once that thread waits for something else.
     """
 
-    def __init__(self) -> None:
-        for number in (*_ENDING, signal.SIGHUP):
+    def __init__(self, *more: int) -> None:
+        for number in (*_ENDING, signal.SIGHUP, *more):
             signal.signal(number, lambda signum, frame: None)
         self._reader, writer = socket.socketpair()
         writer.setblocking(False)
@@ -275,12 +275,19 @@ def _begin(
     return begun
 
 
-def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
+def serve(
+    start: Callable[[], Any],
+    stop: Callable[[], Any],
+    on_signal: Mapping[int, Callable[[], Any]] | None = None,
+) -> int:
     """Start, wait for a signal, stop. Returns the exit status.
+
+    :param on_signal: what else is done at which signals, once it is started
 
     Errors made by the operator are one line on standard error.
     """
-    signals = _Signals()
+    others = on_signal or {}
+    signals = _Signals(*others)
     # cyborg-standalone prepares only while it starts.
     report_opts.set_defaults(CONF)
     # Workers of one program get the signal at once; each writes its own file.
@@ -310,6 +317,8 @@ def serve(start: Callable[[], Any], stop: Callable[[], Any]) -> int:
     while (number := signals.wait()) not in _ENDING:
         if number == signal.SIGHUP:
             _reload()
+        elif number in others:
+            others[number]()
     LOG.info("Stopping")
     # A second signal, or work that does not end, must not hold the process.
     timer = threading.Timer(grace(), lambda: os._exit(1))

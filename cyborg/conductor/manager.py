@@ -24,10 +24,12 @@ from cyborg.conductor import rpcapi
 from cyborg.conductor.inventory import attributes as attribute_cases
 from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import devices
+from cyborg.conductor.inventory import discovering
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
 from cyborg.conductor.inventory import told
 from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import faults as reporting
 from cyborg.conductor.requests import profiles as profile_cases
 from cyborg.conductor.work import loads
 from cyborg.conductor.work import programming
@@ -278,6 +280,28 @@ class ConductorManager(legacy.Methods):
         devices.set_status(context, uuid, status, reason)
 
     @_endpoint
+    def device_set_condition(
+        self,
+        context: RequestContext,
+        uuid: str,
+        key: str,
+        condition: dict[str, Any] | None,
+    ) -> None:
+        if devices.set_condition(context, uuid, key, condition):
+            self._wake(Work.PROVIDERS)
+
+    @_endpoint
+    def arq_report_fault(
+        self,
+        context: RequestContext,
+        uuid: str,
+        reason: str,
+        scope: str | None,
+    ) -> None:
+        if reporting.report_fault(context, uuid, reason, scope):
+            self._wake(Work.PROVIDERS)
+
+    @_endpoint
     def device_update(
         self, context: RequestContext, uuid: str, image: str
     ) -> None:
@@ -363,6 +387,10 @@ class ConductorManager(legacy.Methods):
         self, context: RequestContext, uuid: str, forced_down: bool
     ) -> None:
         devices.force_down(context, uuid, forced_down)
+
+    @_endpoint
+    def service_discover(self, context: RequestContext, uuid: str) -> None:
+        discovering.discover(context, self.agent, uuid)
 
     @_endpoint
     def placement_sync(

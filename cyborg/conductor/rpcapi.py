@@ -30,7 +30,8 @@ LOG = logging.getLogger(__name__)
 # 1.2: agent_register, report_heartbeat and report_data take agent, the
 #      first two in_use, and answer with it
 # 1.3: report_data takes what is withheld
-VERSION = "1.3"
+# 1.4: device_set_condition, arq_report_fault, service_discover
+VERSION = "1.4"
 # What a call is sent as that has not changed since: conductors and those that
 # call them are not upgraded at one moment.
 _BASE = "1.1"
@@ -348,6 +349,50 @@ class ConductorAPI:
             reason=reason,
         )
 
+    def device_set_condition(
+        self,
+        context: RequestContext,
+        uuid: str,
+        key: str,
+        condition: dict[str, Any] | None,
+    ) -> None:
+        """Have a condition of the operator's hold of a device, or clear it.
+
+        :param condition: ``{"effect", "reason", "until"}``, the last as ISO
+            8601 in UTC or None; None = clear it
+        :raises DeviceNotFound: no such device
+        """
+        return self._call(
+            context,
+            "device_set_condition",
+            version="1.4",
+            uuid=uuid,
+            key=key,
+            condition=condition,
+        )
+
+    def arq_report_fault(
+        self,
+        context: RequestContext,
+        uuid: str,
+        reason: str,
+        scope: str | None,
+    ) -> None:
+        """Note that the owner of an ARQ says that its device is faulty.
+
+        :param scope: project whose ARQs the caller may touch; None = all
+        :raises ARQNotFound: no such ARQ
+        :raises ARQBadState: it has no device
+        """
+        return self._call(
+            context,
+            "arq_report_fault",
+            version="1.4",
+            uuid=uuid,
+            reason=reason,
+            scope=scope,
+        )
+
     def device_update(
         self, context: RequestContext, uuid: str, image: str
     ) -> None:
@@ -466,6 +511,22 @@ class ConductorAPI:
         """
         return self._call(
             context, "service_update", uuid=uuid, forced_down=forced_down
+        )
+
+    def service_discover(self, context: RequestContext, uuid: str) -> None:
+        """Have an agent look at its host's hardware now.
+
+        :raises ServiceNotFound: no such service
+        :raises Conflict: it is a conductor
+        :raises AgentNotResponding: the agent is silent or down
+        :raises PeerTooOld: it is of an earlier release
+        """
+        return self._call(
+            context,
+            "service_discover",
+            version="1.4",
+            uuid=uuid,
+            rounds=2,
         )
 
     def placement_sync(

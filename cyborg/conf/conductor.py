@@ -82,6 +82,19 @@ What becomes of a device that is seen for the first time. One that was there
 before, in the same place, is as it was left.
 """,
     ),
+    cfg.StrOpt(
+        "fault_effect",
+        default="none",
+        mutable=True,
+        choices=[
+            ("none", "It is shown and told of."),
+            ("no-schedule", "The scheduler does not use the device."),
+        ],
+        help="""
+What becomes of a device whose user says that it is faulty. The condition
+``fault`` stays until an operator clears it.
+""",
+    ),
     cfg.IntOpt(
         "device_event_days",
         default=365,

@@ -12,6 +12,7 @@ from cyborg.db import models
 from cyborg.db import paging
 
 DEVICES = models.Device.__table__
+DEPLOYABLES = models.Deployable.__table__
 
 
 def _without_prefix(vendor: str) -> str:
@@ -63,6 +64,18 @@ def of_identities(
         .where(DEVICES.c.identity_id.in_(identity_ids))
         .order_by(DEVICES.c.id)
     ).all()
+
+
+@engine.reader
+def of_deployable(
+    context: RequestContext, deployable_id: int
+) -> sa.Row[Any] | None:
+    """Return the device that a deployable is part of, or None."""
+    return context.connection.execute(
+        sa.select(DEVICES)
+        .join(DEPLOYABLES, DEPLOYABLES.c.device_id == DEVICES.c.id)
+        .where(DEPLOYABLES.c.id == deployable_id)
+    ).one_or_none()
 
 
 @engine.reader

@@ -1,4 +1,7 @@
-"""Frees devices that an interrupted cleaning keeps from being given out."""
+"""Shows what happened to devices, and frees those that are kept back.
+
+An interrupted cleaning keeps a device from being given out.
+"""
 
 from collections.abc import Sequence
 
@@ -7,11 +10,16 @@ from cyborg.common import exception
 from cyborg.common import states
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
+from cyborg.db import device_event as event_db
+from cyborg.db import device_identity as identity_db
 from cyborg.db import device_state as state_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
+from cyborg.db import paging
 from cyborg.manage import output
+
+COLUMNS = ("at", "kind", "who", "why", "detail")
 
 
 def release(
@@ -59,3 +67,27 @@ def _release(
         sync_db.mark(context, hostname)
     found = [device_db.get(context, uuid) for uuid in uuids]
     return [(row.uuid, str(row.device_state)) for row in found if row]
+
+
+def history(
+    context: RequestContext, uuid: str, limit: int, use_json: bool
+) -> int:
+    """List what happened to a device, the latest last.
+
+    :param limit: how many events, the latest; 0 = all
+    :raises DeviceNotFound: nothing is known of it
+    """
+    cards = identity_db.ids_of_device(context, uuid)
+    if not cards and device_db.get(context, uuid) is None:
+        raise exception.DeviceNotFound(uuid=uuid)
+    page = paging.Page(limit=limit or None, descending=True)
+    rows = event_db.find(context, cards, page)
+    output.table(
+        COLUMNS,
+        [
+            {name: getattr(row, name) for name in COLUMNS}
+            for row in reversed(rows)
+        ],
+        use_json,
+    )
+    return manage.CLEAN

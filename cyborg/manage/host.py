@@ -5,6 +5,7 @@ from typing import Any
 
 from cyborg import manage
 from cyborg.common import liveness
+from cyborg.conductor.inventory import discovering
 from cyborg.conductor.placement import removal
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -95,6 +96,17 @@ def replace(context: RequestContext, hostname: str) -> int:
     """
     host_db.forget_machine(context, hostname)
     output.line(f"{hostname}: the next machine that reports is this host")
+    return manage.CLEAN
+
+
+def discover(context: RequestContext, hostname: str) -> int:
+    """Have the agent of a host look at its hardware now.
+
+    :raises HostNotFound: nobody has reported it
+    :raises AgentNotResponding: the agent is silent or down
+    """
+    discovering.ask(context, hostname)
+    output.line(f"{hostname}: its agent looks at the hardware now")
     return manage.CLEAN
 
 

@@ -14,6 +14,7 @@ GET_ONE = "cyborg:arq:get_one"
 CREATE = "cyborg:arq:create"
 UPDATE = "cyborg:arq:update"
 DELETE = "cyborg:arq:delete"
+REPORT_FAULT = "cyborg:arq:report_fault"
 
 
 def list_rules() -> list[policy.RuleDefault]:
@@ -57,5 +58,11 @@ def list_rules() -> list[policy.RuleDefault]:
             "DELETE /v2/accelerator_requests?arqs={uuids}",
             "DELETE /v2/accelerator_requests?instance={uuid}",
             "DELETE /v2/accelerator_requests/{uuid}",
+        ),
+        base.rule(
+            REPORT_FAULT,
+            base.PROJECT_MEMBER_OR_SERVICE,
+            "Say that the device of an accelerator request is faulty.",
+            "POST /v2/accelerator_requests/{uuid}/fault",
         ),
     ]

@@ -10,6 +10,7 @@ ENABLE = "cyborg:device:enable"
 DISABLE = "cyborg:device:disable"
 UPDATE = "cyborg:device:update"
 GET_STATS = "cyborg:device:get_stats"
+GET_HISTORY = "cyborg:device:get_history"
 
 
 def list_rules() -> list[policy.RuleDefault]:
@@ -41,7 +42,7 @@ def list_rules() -> list[policy.RuleDefault]:
         base.rule(
             UPDATE,
             base.ADMIN,
-            "Set the status of a device, or update its firmware.",
+            "Set a device's status or conditions, or update its firmware.",
             "PATCH /v2/devices/{uuid}",
         ),
         base.rule(
@@ -49,5 +50,11 @@ def list_rules() -> list[policy.RuleDefault]:
             base.ADMIN,
             "Show what the driver measures on a device.",
             "GET /v2/devices/{uuid}/stats",
+        ),
+        base.rule(
+            GET_HISTORY,
+            base.ADMIN,
+            "List what happened to a device.",
+            "GET /v2/devices/{uuid}/history",
         ),
     ]

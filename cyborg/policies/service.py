@@ -6,6 +6,7 @@ from cyborg.policies import base
 
 GET_ALL = "cyborg:service:get_all"
 UPDATE = "cyborg:service:update"
+DISCOVER = "cyborg:service:discover"
 
 
 def list_rules() -> list[policy.RuleDefault]:
@@ -21,5 +22,11 @@ def list_rules() -> list[policy.RuleDefault]:
             base.ADMIN,
             "Force an agent's host down, or lift that.",
             "PUT /v2/services/{id}",
+        ),
+        base.rule(
+            DISCOVER,
+            base.ADMIN,
+            "Have an agent look at its host's hardware now.",
+            "POST /v2/services/{id}/discover",
         ),
     ]

@@ -86,3 +86,7 @@ UPDATE = {
 DELETE = {
     versions.BASE: common.query({"arqs": common.ANY, "instance": common.UUID})
 }
+
+FAULT = {
+    versions.LIFE: common.json_object({"reason": common.NAME}, closed=True)
+}

@@ -2,6 +2,7 @@
 
 from cyborg.api import versions
 from cyborg.api.schemas import common
+from cyborg.common import constants
 
 SORT_KEYS = (
     "id",
@@ -54,6 +55,39 @@ _FIRMWARE = common.json_object(
     },
     closed=True,
 )
+_SET_CONDITION = common.json_object(
+    {
+        "path": {},
+        "op": {"enum": ["add", "replace"]},
+        "value": common.json_object(
+            {},
+            {
+                "effect": {
+                    "enum": [str(e) for e in constants.ConditionEffect]
+                },
+                "reason": {"type": "string", "maxLength": 255},
+                "until": {
+                    "type": "string",
+                    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}"
+                    "(:[0-9]{2}([.][0-9]{1,9})?)?"
+                    "(Z|[+-][0-9]{2}:[0-9]{2})?$",
+                    "errorMessage": "has to be a time in ISO 8601",
+                },
+            },
+            closed=True,
+        ),
+    },
+    closed=True,
+)
+_CLEAR_CONDITION = common.json_object(
+    {"path": {}, "op": {"const": "remove"}}, closed=True
+)
+
+
+def _is(name: str, value: str) -> common.Schema:
+    return {"properties": {name: {"const": value}}}
+
+
 UPDATE = {
     versions.RESOURCES: common.list_of(
         "operation",
@@ -61,9 +95,39 @@ UPDATE = {
             "type": "object",
             "properties": {"path": {"enum": ["/status", "/firmware"]}},
             "required": ["path", "op", "value"],
-            "if": {"properties": {"path": {"const": "/firmware"}}},
+            "if": _is("path", "/firmware"),
             "then": _FIRMWARE,
             "else": _STATUS,
         },
-    )
+    ),
+    versions.LIFE: common.list_of(
+        "operation",
+        {
+            "type": "object",
+            "properties": {
+                "path": {
+                    "type": "string",
+                    "pattern": "^/(status|firmware|"
+                    "conditions/[a-z0-9][a-z0-9_.-]{0,63})$",
+                    "errorMessage": "has to be /status, /firmware or "
+                    "/conditions/ and a key (a-z, 0-9, _.-)",
+                }
+            },
+            "required": ["path", "op"],
+            "if": _is("path", "/firmware"),
+            "then": _FIRMWARE,
+            "else": {
+                "if": _is("path", "/status"),
+                "then": _STATUS,
+                "else": {
+                    "if": _is("op", "remove"),
+                    "then": _CLEAR_CONDITION,
+                    "else": _SET_CONDITION,
+                },
+            },
+        },
+    ),
 }
+
+HISTORY_SORT_KEYS = ("id", "at")
+HISTORY = {versions.LIFE: common.paged(HISTORY_SORT_KEYS, {})}

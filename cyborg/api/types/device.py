@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import json
 from typing import Any
 
 from cyborg.api import versions
@@ -12,6 +13,9 @@ from cyborg.api.types import job
 from cyborg.api.types import withheld as withheld_type
 from cyborg.common import constants
 
+# What belongs to an event depends on its kind.
+_OBJECT = base.Scalar("object", dict, type="object")
+
 
 @dataclasses.dataclass
 class Related:
@@ -19,6 +23,29 @@ class Related:
 
     jobs: Mapping[int, Any]
     withheld: Mapping[int, Sequence[str]]
+    conditions: Mapping[int, Sequence[Any]]
+
+
+class Condition(base.Part):
+    """What holds of a device."""
+
+    key = base.member(base.TEXT, "What it is, for programs.")
+    effect = base.member(
+        base.Choice(*constants.ConditionEffect),
+        "``no-schedule``: the scheduler does not use the device; or ``none``.",
+    )
+    source = base.member(
+        base.Choice(*constants.ConditionSource),
+        "Who says so: ``driver``, ``gate``, ``operator``, ``tenant`` or "
+        "``agent``.",
+    )
+    reason = base.member(base.TEXT, "Why.", nullable=True)
+    since = base.member(base.TIME, "Since when.")
+    until = base.member(
+        base.TIME,
+        "When it ends by itself; null if it does not.",
+        nullable=True,
+    )
 
 
 class Device(base.Resource):
@@ -75,6 +102,14 @@ class Device(base.Resource):
         "Why nobody is given its deployables, those of all of them: objects "
         "with ``rule`` and ``text``.",
     )
+    conditions = base.member(
+        [Condition],
+        "What holds of the device: ``key``, ``effect`` (``no-schedule``: the "
+        "scheduler does not use it; or ``none``), ``source``, ``reason``, "
+        "``since`` and ``until``.",
+        since=versions.LIFE,
+        value=lambda device, related: related.conditions.get(device.id, ()),
+    )
     links = base.links("devices")
     created_at = base.created_at()
     updated_at = base.updated_at()
@@ -84,6 +119,40 @@ SHOWN = base.shown(Device)
 LISTED = base.listed("devices", "The devices.", SHOWN)
 # Before, nothing is shown of a device whose status is set.
 SHOWN_AFTER = base.since(versions.STRICT, SHOWN)
+
+
+class DeviceEvent(base.Resource):
+    """Something that happened to a device."""
+
+    _since = versions.LIFE
+
+    uuid = base.member(base.UUID, "The uuid of the event.")
+    device_uuid = base.member(
+        base.UUID,
+        "The uuid of the device.",
+    )
+    kind = base.member(
+        base.Choice(*constants.DeviceEventKind),
+        "What happened: "
+        + ", ".join(f"``{kind}``" for kind in constants.DeviceEventKind)
+        + ".",
+    )
+    who = base.member(
+        base.TEXT, "The id of a user, the agent of a host, or ``cyborg``."
+    )
+    why = base.member(base.TEXT, "Why, where that is known.", nullable=True)
+    detail = base.member(
+        _OBJECT,
+        "What belongs to it: for a bind ``arq``, ``instance`` and "
+        "``project``, for a condition its ``key``.",
+        value=lambda event, related: json.loads(event.detail),
+    )
+    at = base.member(base.TIME, "When, by the clock of the database.")
+
+
+HISTORY = base.listed(
+    "events", "What happened to the device.", base.shown(DeviceEvent)
+)
 
 # What is measured, and in which unit, is the driver's affair, and so is what
 # else it tells; WSME knows no such object.

@@ -1,5 +1,6 @@
 """What an operator says of devices and hosts: enabled, fenced, down."""
 
+import datetime
 from typing import Any
 
 from oslo_log import log as logging
@@ -118,6 +119,40 @@ def _store_status(
         status_reason=reason,
     )
     return hostname, {deployable.id for deployable in deployables}
+
+
+@engine.use_case
+def set_condition(
+    context: RequestContext,
+    uuid: str,
+    key: str,
+    condition: dict[str, Any] | None,
+) -> bool:
+    """Have a condition of the operator's hold; returns whether that is news.
+
+    See ``ConductorAPI.device_set_condition``.
+    """
+    device = device_db.get(context, uuid)
+    if device is None:
+        raise exception.DeviceNotFound(uuid=uuid)
+    operator = conditions.Source.OPERATOR
+    if condition is None:
+        # What a tenant has said nobody else can take back.
+        cleared = [
+            conditions.clear(context, [device], source=source, keys=[key])
+            for source in (operator, conditions.Source.TENANT)
+        ]
+        return any(cleared)
+    until = condition["until"]
+    wanted = conditions.Condition(
+        device,
+        key,
+        operator,
+        conditions.Effect(condition["effect"]),
+        condition["reason"],
+        None if until is None else datetime.datetime.fromisoformat(until),
+    )
+    return conditions.put(context, [wanted])
 
 
 def force_down(context: RequestContext, uuid: str, forced_down: bool) -> None:

@@ -70,6 +70,17 @@ STORY = [
         answer="devices/device-update-resp",
     ),
     Step(
+        "GET",
+        f"/v2/devices/{DEVICE}/history",
+        answer="devices/device-history-resp",
+    ),
+    Step(
+        "PATCH",
+        f"/v2/devices/{DEVICE}",
+        request="devices/device-condition-req",
+        answer="devices/device-condition-resp",
+    ),
+    Step(
         "POST",
         f"/v2/devices/{DEVICE}/enable",
         answer="devices/device-enable-resp",
@@ -146,6 +157,13 @@ STORY = [
         "GET",
         f"/v2/accelerator_requests/{ARQ}",
         answer=f"{_ARQS}-show-resp",
+        persona="member",
+    ),
+    Step(
+        "POST",
+        f"/v2/accelerator_requests/{ARQ}/fault",
+        204,
+        f"{_ARQS}-fault-req",
         persona="member",
     ),
     Step(

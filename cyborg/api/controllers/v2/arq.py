@@ -150,6 +150,24 @@ class ARQsController:
 
     @routing.operation(
         "POST",
+        "/v2/accelerator_requests/{uuid}/fault",
+        rule=policies.REPORT_FAULT,
+        since=versions.LIFE,
+        status=204,
+        body=schemas.FAULT,
+        refuses=(404, 409),
+    )
+    def fault(self, request: Request, uuid: str, body: dict[str, Any]) -> None:
+        """Say that the device of an accelerator request is faulty."""
+        canonical = text.canonical_uuid(uuid)
+        if canonical is None:
+            raise exception.ARQNotFound(uuids=uuid)
+        request.conductor.arq_report_fault(
+            request.context, canonical, body["reason"], _write_scope(request)
+        )
+
+    @routing.operation(
+        "POST",
         "/v2/accelerator_requests",
         rule=policies.CREATE,
         status=201,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from oslo_utils import timeutils
+
 from cyborg.api import lists
 from cyborg.api import routing
 from cyborg.api import text
@@ -16,25 +18,31 @@ from cyborg.common import exception
 from cyborg.common.i18n import _
 from cyborg.db import deployable as deployable_db
 from cyborg.db import device as device_db
+from cyborg.db import device_condition as condition_db
+from cyborg.db import device_event as event_db
+from cyborg.db import device_identity as identity_db
 from cyborg.db import job as job_db
 from cyborg.policies import device as policies
 
 ENABLED = constants.DeviceStatus.ENABLED.value
 MAINTAINING = constants.DeviceStatus.MAINTAINING.value
 
+_CONDITIONS = "/conditions/"
+
 
 def _show(request: Request, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    ids = [row.id for row in rows]
     jobs = {}
     if request.version >= versions.RESOURCES:
-        jobs = job_db.last_of_devices(request.context, [r.id for r in rows])
+        jobs = job_db.last_of_devices(request.context, ids)
     withheld = {}
+    conditions: dict[int, list[Any]] = {}
     if request.version >= versions.LIFE:
-        withheld = deployable_db.withheld(
-            request.context, [r.id for r in rows]
-        )
-    return base.show_all(
-        types.Device, request, rows, types.Related(jobs, withheld)
-    )
+        withheld = deployable_db.withheld(request.context, ids)
+        for row in condition_db.of_devices(request.context, ids):
+            conditions.setdefault(row.device_id, []).append(row)
+    related = types.Related(jobs, withheld, conditions)
+    return base.show_all(types.Device, request, rows, related)
 
 
 def _get(request: Request, uuid: str) -> dict[str, Any]:
@@ -50,6 +58,27 @@ def _uuid(uuid: str) -> str:
     if canonical is None:
         raise exception.DeviceNotFound(uuid=uuid)
     return canonical
+
+
+def _condition(change: dict[str, Any]) -> dict[str, Any]:
+    """Return the condition in an operation, as the conductor takes it."""
+    value = change["value"]
+    until = value.get("until")
+    if until is not None:
+        try:
+            time = timeutils.normalize_time(timeutils.parse_isotime(until))
+        except (ValueError, OverflowError) as error:
+            raise exception.Invalid(
+                _("body[0].value.until: %s is not a time in ISO 8601.") % until
+            ) from error
+        until = time.replace(microsecond=0).isoformat()
+    return {
+        "effect": value.get(
+            "effect", constants.ConditionEffect.NO_SCHEDULE.value
+        ),
+        "reason": value.get("reason"),
+        "until": until,
+    }
 
 
 class DevicesController:
@@ -145,8 +174,16 @@ class DevicesController:
     def update(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
     ) -> dict[str, Any] | None:
-        """Set the status of a device, or update its firmware."""
+        """Set a device's status or conditions, or update its firmware."""
         change = body[0]
+        if change["path"].startswith(_CONDITIONS):
+            request.conductor.device_set_condition(
+                request.context,
+                _uuid(uuid),
+                change["path"].removeprefix(_CONDITIONS),
+                None if change["op"] == "remove" else _condition(change),
+            )
+            return _get(request, uuid)
         if change["path"] == "/firmware":
             request.conductor.device_update(
                 request.context,
@@ -163,6 +200,28 @@ class DevicesController:
             None if enable else change.get("reason"),
         )
         return _get(request, uuid)
+
+    @routing.operation(
+        "GET",
+        "/v2/devices/{uuid}/history",
+        rule=policies.GET_HISTORY,
+        since=versions.LIFE,
+        query=schemas.HISTORY,
+        answer=types.HISTORY,
+    )
+    def history(self, request: Request, uuid: str) -> bytes:
+        """List what happened to a device, whether it is still there or not."""
+        cards = identity_db.ids_of_device(request.context, _uuid(uuid))
+        if not cards and device_db.get(request.context, _uuid(uuid)) is None:
+            raise exception.DeviceNotFound(uuid=uuid)
+        return lists.respond(
+            request,
+            "events",
+            lists.merge_filters(request.query),
+            schemas.HISTORY_SORT_KEYS,
+            lambda page: event_db.find(request.context, cards, page),
+            lambda rows: base.show_all(types.DeviceEvent, request, rows),
+        )
 
     @routing.operation(
         "GET",

@@ -63,3 +63,18 @@ class ServicesController:
             # Removed just now, by cyborg-manage.
             raise exception.ServiceNotFound(uuid=id_)
         return base.show(types.Service, request, row)
+
+    @routing.operation(
+        "POST",
+        "/v2/services/{id}/discover",
+        rule=policies.DISCOVER,
+        since=versions.LIFE,
+        status=202,
+        refuses=(409,),
+    )
+    def discover(self, request: Request, id_: str) -> None:
+        """Have an agent look at its host's hardware now."""
+        uuid = text.canonical_uuid(id_)
+        if uuid is None:
+            raise exception.ServiceNotFound(uuid=id_)
+        request.conductor.service_discover(request.context, uuid)

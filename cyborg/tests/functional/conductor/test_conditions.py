@@ -3,22 +3,27 @@
 import datetime
 import json
 from typing import Any
+import uuid
 
+from oslo_config import fixture as config_fixture
 import pytest
 import sqlalchemy as sa
 
 from cyborg.common import constants
+from cyborg.common import exception
+from cyborg.conductor.inventory import discovering
 from cyborg.conductor.life import conditions
 from cyborg.conductor.life import events
 from cyborg.conductor.placement import desired
 from cyborg.db import clock
+from cyborg.db import conductor as conductor_db
 from cyborg.db import device_condition as condition_db
 from cyborg.db import device_event as event_db
-from cyborg.db import device_identity as identity_db
 from cyborg.db import engine
 from cyborg.db import host_sync as sync_db
 from cyborg.db import models
 from cyborg.db import paging
+from cyborg.db import service as service_db
 from cyborg.tests.fixtures import inventory
 
 HOST = inventory.HOST
@@ -60,7 +65,6 @@ def _history(store: inventory.Store) -> list[tuple[Any, ...]]:
 @pytest.fixture(autouse=True)
 def reported(store: inventory.Store) -> None:
     store.report(inventory.device())
-    engine.writer(identity_db.of_devices)(store.context, [_device(store).id])
 
 
 def test_a_condition_fences_until_it_is_cleared(
@@ -250,3 +254,120 @@ def test_conditions_that_hold_are_listed_by_device(
         (first.id, "hot"),
         (second.id, "cold"),
     ]
+
+
+# -- what users and operators ask for
+
+
+@pytest.mark.parametrize(
+    ("effect", "reserved"), [("none", 0), ("no-schedule", 16)]
+)
+def test_an_owner_says_that_a_device_is_faulty(
+    store: inventory.Store,
+    config: config_fixture.Config,
+    effect: str,
+    reserved: int,
+) -> None:
+    config.config(fault_effect=effect, group="conductor")
+    (rp_uuid,) = store.report(inventory.device())
+    (arq,) = store.arqs(1)
+    instance = store.bind([arq], rp_uuid)
+    scope = inventory.PROJECT
+    for _again in range(2):
+        store.conductor.arq_report_fault(store.context, arq, "ECC", scope)
+    (row,) = store.rows(models.DeviceCondition)
+    assert (row.key, row.source, row.effect, row.reason) == (
+        "fault",
+        "tenant",
+        effect,
+        "ECC",
+    )
+    assert _reserved(store) == [reserved]
+    (event,) = [r for r in store.rows(models.DeviceEvent) if r.kind == "fault"]
+    assert (event.why, json.loads(event.detail)) == (
+        "ECC",
+        {"arq": arq, "instance": instance, "project": inventory.PROJECT},
+    )
+    # It stays for the operator to see when the request has gone.
+    store.delete([arq])
+    assert len(store.rows(models.DeviceCondition)) == 1
+    store.conductor.device_set_condition(
+        store.context, _device(store).uuid, "fault", None
+    )
+    assert (store.rows(models.DeviceCondition), _reserved(store)) == ([], [0])
+
+
+def test_who_has_no_device_cannot_say_that_it_is_faulty(
+    store: inventory.Store,
+) -> None:
+    (arq,) = store.arqs(1)
+    fault = store.conductor.arq_report_fault
+    with pytest.raises(exception.ARQBadState, match="in state Initial"):
+        fault(store.context, arq, "ECC", inventory.PROJECT)
+    for uuid_, scope in ((arq, "another project"), (str(uuid.uuid4()), None)):
+        with pytest.raises(exception.ARQNotFound):
+            fault(store.context, uuid_, "ECC", scope)
+    assert store.rows(models.DeviceCondition) == []
+
+
+def test_an_operator_sets_and_clears_conditions(
+    store: inventory.Store,
+) -> None:
+    device = _device(store)
+    set_condition = store.conductor.device_set_condition
+    recall = {"effect": "none", "reason": "4711", "until": None}
+    set_condition(store.context, device.uuid, "recall", recall)
+    until = {"effect": "no-schedule", "reason": None}
+    until["until"] = "2099-12-31T00:00:00"
+    set_condition(store.context, device.uuid, "maintaining", until)
+    first, second = store.rows(models.DeviceCondition)
+    assert (first.key, first.source, first.reason) == (
+        "recall",
+        "operator",
+        "4711",
+    )
+    assert second.until == datetime.datetime.fromisoformat("2099-12-31")
+    assert (_device(store).status, _reserved(store)) == ("maintaining", [16])
+    for _again in range(2):
+        set_condition(store.context, device.uuid, "maintaining", None)
+    assert (_device(store).status, _reserved(store)) == ("enabled", [0])
+    with pytest.raises(exception.DeviceNotFound):
+        set_condition(store.context, str(uuid.uuid4()), "recall", recall)
+
+
+class _Agents:
+    """Agents that note who was asked to look at the hardware."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def discover(self, context: Any, rpc_host: str) -> None:
+        self.asked.append(rpc_host)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_agent_is_asked_to_look_at_the_hardware(
+    store: inventory.Store,
+) -> None:
+    agents = _Agents()
+    conductor_db.seen(store.context, "ctl1", "1.0")
+    services = {row.binary: row for row in service_db.find(store.context)}
+    agent = services["cyborg-agent"].uuid
+    discovering.discover(store.context, agents, agent)
+    assert agents.asked == [HOST]
+    with pytest.raises(exception.Conflict, match="is a conductor"):
+        discovering.discover(
+            store.context, agents, services["cyborg-conductor"].uuid
+        )
+    with pytest.raises(exception.ServiceNotFound):
+        discovering.discover(store.context, agents, str(uuid.uuid4()))
+    with pytest.raises(exception.HostNotFound, match="host cn9"):
+        discovering.discover_host(store.context, agents, "cn9")
+    store.execute(
+        sa.update(models.Host.__table__).values(
+            last_seen_at=sa.text("'2020-01-01 00:00:00'")
+        )
+    )
+    with pytest.raises(exception.AgentNotResponding, match="is down"):
+        discovering.discover(store.context, agents, agent)
+    assert agents.asked == [HOST]

@@ -658,3 +658,5 @@ def test_what_an_old_agent_cannot_do_is_said(
             agent_rpcapi.AgentAPI().device_get_stats(
                 context, "cn1", {}, "fake_driver"
             )
+        with pytest.raises(exception.PeerTooOld, match="discover"):
+            agent_rpcapi.AgentAPI().discover(context, "cn1")

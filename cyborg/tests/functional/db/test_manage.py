@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from cyborg import context as cyborg_context
 from cyborg.common import constants
 from cyborg.common import exception
+from cyborg.conductor.life import events
+from cyborg.db import device_identity as identity_db
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
@@ -19,6 +21,7 @@ from cyborg.db import models
 from cyborg.db import orphans as orphans_db
 from cyborg.db import removal as removal_db
 from cyborg.manage import arq as manage_arq
+from cyborg.manage import device as manage_device
 from cyborg.manage import host as manage_host
 from cyborg.manage import quota as manage_quota
 from cyborg.tests.fixtures import records
@@ -515,3 +518,44 @@ def test_slots_spread_the_comparisons(connection: sa.Connection) -> None:
     assert 0 < counts[1] < counts[2] < 32
     assert counts[3] == 32
     assert len(sync_db.due(CONTEXT, 5, 1000)) == 5
+
+
+def test_history_of_a_device(
+    connection: sa.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records.device(connection, 7)
+    uuid_ = records.uuid(7, "d")
+    (device,) = [
+        row
+        for row in connection.execute(sa.select(models.Device.__table__))
+        if row.uuid == uuid_
+    ]
+    run = manage_device.history
+    assert _answer(capsys, run, uuid_, 100, True) == (0, [])
+    cards = identity_db.of_devices(CONTEXT, [device.id])
+    events.record(
+        CONTEXT,
+        [
+            events.Event(events.Kind.FAILED, uuid_, cards[uuid_], str(number))
+            for number in range(3)
+        ],
+    )
+    for limit, shown in ((0, ["0", "1", "2"]), (2, ["1", "2"])):
+        code, found = _answer(capsys, run, uuid_, limit, True)
+        assert code == 0
+        assert [row["why"] for row in found] == shown
+    assert found[0]["kind"] == "failed"
+    # It is still known when it has gone.
+    connection.execute(
+        sa.delete(models.Device.__table__).where(models.Device.id == device.id)
+    )
+    assert len(_answer(capsys, run, uuid_, 0, True)[1]) == 3
+    with pytest.raises(exception.DeviceNotFound):
+        run(CONTEXT, records.uuid(8, "d"), 0, True)
+
+
+def test_a_host_that_nobody_reported_looks_at_nothing(
+    connection: sa.Connection,
+) -> None:
+    with pytest.raises(exception.HostNotFound, match="cn9"):
+        manage_host.discover(CONTEXT, "cn9")

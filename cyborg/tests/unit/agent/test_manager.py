@@ -318,6 +318,23 @@ def context() -> Any:
     return cyborg_context.get_admin_context()
 
 
+def test_hardware_is_looked_at_when_somebody_asks(
+    conductor: conftest.Conductor,
+    served: fake_driver.FakeDriver,
+    context: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = threading.Event()
+
+    def discover() -> list[Any]:
+        looked.set()
+        return []
+
+    monkeypatch.setattr(served, "discover", discover)
+    rpcapi.AgentAPI().discover(context, "cn1")
+    assert looked.wait(60)
+
+
 CPID: dict[str, Any] = {
     "cpid_type": "PCI",
     "cpid_info": {

@@ -24,6 +24,7 @@ ADMITTED = {
     ("GET", "/v2/devices"): MANAGERS,
     ("GET", "/v2/devices/{uuid}"): MANAGERS,
     ("GET", "/v2/devices/{uuid}/stats"): ADMINS,
+    ("GET", "/v2/devices/{uuid}/history"): ADMINS,
     ("POST", "/v2/devices/{uuid}/enable"): ADMINS,
     ("POST", "/v2/devices/{uuid}/disable"): ADMINS,
     ("POST", "/v2/devices/enable"): ADMINS,
@@ -57,7 +58,9 @@ ADMITTED = {
     ("PATCH", "/v2/accelerator_requests/{uuid}"): ARQ_WRITERS,
     ("DELETE", "/v2/accelerator_requests"): ARQ_WRITERS,
     ("DELETE", "/v2/accelerator_requests/{uuid}"): ARQ_WRITERS,
+    ("POST", "/v2/accelerator_requests/{uuid}/fault"): ARQ_WRITERS,
     ("GET", "/v2/services"): ADMINS,
+    ("POST", "/v2/services/{id}/discover"): ADMINS,
     ("PUT", "/v2/services/{id}"): ADMINS,
     ("GET", "/v2/quota_usages"): READERS,
 }

@@ -40,6 +40,7 @@ ADMITTED = {
     "cyborg:device:disable": ADMINS,
     "cyborg:device:update": ADMINS,
     "cyborg:device:get_stats": ADMINS,
+    "cyborg:device:get_history": ADMINS,
     "cyborg:deployable:get_all": MANAGERS,
     "cyborg:deployable:get_one": MANAGERS,
     "cyborg:deployable:program": ADMINS,
@@ -61,7 +62,9 @@ ADMITTED = {
     "cyborg:arq:create": ARQ_WRITERS,
     "cyborg:arq:update": ARQ_WRITERS,
     "cyborg:arq:delete": ARQ_WRITERS,
+    "cyborg:arq:report_fault": ARQ_WRITERS,
     "cyborg:service:get_all": ADMINS,
+    "cyborg:service:discover": ADMINS,
     "cyborg:service:update": ADMINS,
     "cyborg:quota:get": READERS,
 }

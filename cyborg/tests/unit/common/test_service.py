@@ -25,6 +25,18 @@ service.prepare()
 sys.exit(service.serve(lambda: print("ready", flush=True), lambda: None))
 """
 
+# One that does something else at a signal of its own.
+ASKED = """
+import signal, sys
+from cyborg.common import service
+service.prepare()
+sys.exit(service.serve(
+    lambda: print("ready", flush=True),
+    lambda: None,
+    {signal.SIGUSR1: lambda: print("asked", flush=True)},
+))
+"""
+
 # One that says what an option is when it ends.
 TELLING = """
 import sys
@@ -190,6 +202,21 @@ log_dir = {reports}
     for part in ("OpenStack Cyborg", "Threads", "service_down_time"):
         assert part in text
     assert "hush" not in text
+
+
+def test_a_signal_of_a_daemon_s_own(tmp_path: pathlib.Path) -> None:
+    daemon = _start(tmp_path, ASKED, "[DEFAULT]\ntransport_url = fake://\n")
+    try:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == "ready\n"
+        for _again in range(2):
+            daemon.send_signal(signal.SIGUSR1)
+            assert daemon.stdout.readline() == "asked\n"
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(60) == 0
+    finally:
+        daemon.kill()
+        daemon.communicate()
 
 
 def _says(log: pathlib.Path, text: str, times: int) -> bool:
