@@ -44,14 +44,22 @@ def of_devices(
 
 
 @engine.reader
-def of_host(context: RequestContext, hostname: str) -> Sequence[sa.Row[Any]]:
-    """Return the conditions that hold on a host, with ``device_id``."""
-    return context.connection.execute(
+def of_host(
+    context: RequestContext, hostname: str | None
+) -> Sequence[sa.Row[Any]]:
+    """Return the conditions that hold on a host, with ``device_id``.
+
+    :param hostname: None = on any
+    """
+    query = (
         sa.select(CONDITIONS, DEVICES.c.id.label("device_id"))
         .join(DEVICES, DEVICES.c.identity_id == CONDITIONS.c.identity_id)
-        .where(DEVICES.c.hostname == hostname, _HOLDS)
+        .where(_HOLDS)
         .order_by(CONDITIONS.c.id)
-    ).all()
+    )
+    if hostname is not None:
+        query = query.where(DEVICES.c.hostname == hostname)
+    return context.connection.execute(query).all()
 
 
 @engine.writer

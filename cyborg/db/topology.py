@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from cyborg.common import constants
 from cyborg.context import RequestContext
+from cyborg.db import device_condition as condition_db
 from cyborg.db import engine
 from cyborg.db import models
 
@@ -32,6 +33,8 @@ class Rows:
     handles: list[Any]
     # Only those that have a handle.
     arqs: list[Any]
+    # Those that hold, with ``device_id``.
+    conditions: list[Any] = dataclasses.field(default_factory=list)
 
 
 @engine.reader
@@ -73,4 +76,5 @@ def load(context: RequestContext, hostname: str | None = None) -> Rows:
             handles,
             ARQS.c.attach_handle_id.is_not(None),
         ),
+        conditions=list(condition_db.of_host(context, hostname)),
     )

@@ -10,6 +10,7 @@ from cyborg import manage
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
+from cyborg.conductor.life import events
 from cyborg.conductor.requests import binding
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
@@ -164,5 +165,20 @@ def forget_host(context: RequestContext, uuids: Sequence[str]) -> None:
     handles = [row.attach_handle_id for row in rows if row.attach_handle_id]
     arq_db.delete(context, [row.id for row in rows])
     handle_db.release(context, handles)
+    events.record(
+        context,
+        [
+            events.at(
+                row.deployable_id,
+                events.Kind.RELEASED,
+                "its host was not cleaned: an operator answers for it",
+                arq=row.uuid,
+                project=row.project_id,
+            )
+            for row in rows
+            if row.attach_handle_id and row.deployable_id
+        ],
+        "cyborg-manage",
+    )
     for row in rows:
         LOG.warning("ARQ %s was released without cleaning its host", row.uuid)

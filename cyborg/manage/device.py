@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cyborg import manage
 from cyborg.common import exception
 from cyborg.common import states
+from cyborg.conductor.life import events
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
 from cyborg.db import device_event as event_db
@@ -62,6 +63,16 @@ def _release(
                 f"{', '.join(states.UNFIT)} can be released."
             )
     state_db.release(context, [device.id for device in devices])
+    events.record(
+        context,
+        [
+            events.of(
+                device, events.Kind.OFFERED, "an operator answers for it"
+            )
+            for device in devices
+        ],
+        "cyborg-manage",
+    )
     for hostname in sorted({device.hostname for device in devices}):
         # Placement has it reserved.
         sync_db.mark(context, hostname)

@@ -80,6 +80,7 @@ class _Index:
         self.classes = {row.deployable_id: row.value for row in rows.classes}
         self.handles = _group(rows.handles, "deployable_id")
         self.arqs = {row.attach_handle_id: row for row in rows.arqs}
+        self.conditions = _group(rows.conditions, "device_id")
 
 
 def _group(rows: Iterable[Any], column: str) -> dict[Any, list[Any]]:
@@ -145,6 +146,12 @@ def _device(row: Any, index: _Index) -> Tree:
         reason = f": {row.status_reason}" if row.status_reason else ""
         problems.append(f"disabled{reason}")
     problems += freezing.differences(row.seen)
+    problems += [
+        f"{item.key}: {item.reason or 'no reason given'} ({item.source})"
+        for item in index.conditions.get(row.id, [])
+        # That is what was said just now.
+        if item.key != constants.CONDITION_MAINTAINING
+    ]
     paths = index.paths.get(row.id, [])
     return {
         "uuid": row.uuid,

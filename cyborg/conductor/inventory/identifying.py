@@ -8,6 +8,7 @@ conditions and history, when its row goes and comes again.
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import json
 from typing import Any
 
 from oslo_config import cfg
@@ -132,7 +133,8 @@ def identify(
     happened += conditions.begin(
         context, {uuid: (ids[uuid], reason) for uuid, reason in first.items()}
     )
-    return happened + _came_and_went(stored, changes)
+    happened += _came_and_went(stored, changes)
+    return happened + _offers(stored, changes)
 
 
 def _reported(
@@ -280,3 +282,54 @@ def _came_and_went(
         )
         for id_ in ids
     ]
+
+
+def _offers(
+    stored: inventory_db.Stored, changes: comparing.Changes
+) -> list[events.Event]:
+    """Return which parts of devices are withheld now, or no longer.
+
+    What is new and not withheld is offered, which needs no telling.
+    """
+    known = {
+        row.id: (
+            row.uuid,
+            changes.device_values.get(row.id, {}).get(
+                "identity_id", row.identity_id
+            ),
+        )
+        for row in stored.devices
+    }
+    found = [
+        _offer(*known[row.device_id], row.name, values["withheld"])
+        for row in stored.deployables
+        if "withheld" in (values := changes.deployable_values.get(row.id, {}))
+    ]
+    fresh = [
+        (*known[new.device_id], new)
+        for new in changes.deployables
+        if new.device_id is not None
+    ]
+    fresh += [
+        (device.values["uuid"], device.values["identity_id"], new)
+        for device in changes.devices
+        for new in device.deployables
+    ]
+    return found + [
+        _offer(uuid, identity, new.values["name"], new.values["withheld"])
+        for uuid, identity, new in fresh
+        if new.values["withheld"] is not None
+    ]
+
+
+def _offer(
+    uuid: str, identity: int, name: str, withheld: str | None
+) -> events.Event:
+    """:param withheld: as ``deployables`` have it"""
+    detail: dict[str, Any] = {"deployable": name}
+    if withheld is None:
+        return events.Event(Kind.OFFERED, uuid, identity, None, detail)
+    reasons = json.loads(withheld)
+    detail["rules"] = [reason["rule"] for reason in reasons]
+    why = "; ".join(reason["text"] for reason in reasons)
+    return events.Event(Kind.WITHHELD, uuid, identity, why, detail)

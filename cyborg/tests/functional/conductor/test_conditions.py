@@ -24,6 +24,8 @@ from cyborg.db import host_sync as sync_db
 from cyborg.db import models
 from cyborg.db import paging
 from cyborg.db import service as service_db
+from cyborg.db import topology as topology_db
+from cyborg.manage import topology
 from cyborg.tests.fixtures import inventory
 
 HOST = inventory.HOST
@@ -254,6 +256,17 @@ def test_conditions_that_hold_are_listed_by_device(
         (first.id, "hot"),
         (second.id, "cold"),
     ]
+
+
+def test_they_are_problems_in_the_topology(store: inventory.Store) -> None:
+    _put(store)
+    _put(store, "maintaining", source=Source.OPERATOR, reason="fan")
+    for hostname in (HOST, None):
+        rows = topology_db.load(store.context, hostname)
+        tree = topology.build(rows, clock.read(store.context))
+        (device,) = tree["hosts"][0]["devices"]
+        assert device["problems"] == ["disabled: fan", "hot: 91 C (agent)"]
+    assert topology_db.load(store.context, "cn9").conditions == []
 
 
 # -- what users and operators ask for

@@ -346,3 +346,29 @@ def test_an_operator_disables_and_enables(
         "back",
         "condition_cleared",
     ]
+
+
+def test_what_is_withheld_is_in_its_history(store: inventory.Store) -> None:
+    def report_withheld(*texts: str) -> None:
+        device = inventory.device()
+        device.deployable_list[0].withheld = [
+            {"rule": f"rule-{text}", "text": text} for text in texts
+        ]
+        store.report(device)
+
+    report_withheld("mounted", "no IOMMU")
+    report_withheld("mounted")
+    report_withheld("mounted")
+    report_withheld()
+    rows = store.rows(models.DeviceEvent)
+    assert [(row.kind, row.why) for row in rows] == [
+        ("found", None),
+        ("withheld", "mounted; no IOMMU"),
+        ("withheld", "mounted"),
+        ("offered", None),
+    ]
+    assert len({(row.identity_id, row.device_uuid) for row in rows}) == 1
+    assert json.loads(rows[1].detail) == {
+        "deployable": "cn1_FakeDevice",
+        "rules": ["rule-mounted", "rule-no IOMMU"],
+    }

@@ -106,7 +106,7 @@ def test_statements(stored: sa.Engine) -> None:
     for hostname in (None, "cn1"):
         statements.clear()
         topology_db.load(CONTEXT, hostname)
-        assert len(statements) == 7
+        assert len(statements) == 8
 
 
 def test_command(
