@@ -16,23 +16,6 @@ LOG = logging.getLogger(__name__)
 _RESPAWN_DELAY = 1.0
 
 
-def apart(run: Callable[[], int]) -> int:
-    """Run something in a process of its own; returns its exit status.
-
-    What it loads and opens ends with it.
-    """
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            status = run()
-        except Exception:
-            LOG.exception("Failed")
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 class Workers:
     """Processes that run the same thing; the dead are replaced.
 

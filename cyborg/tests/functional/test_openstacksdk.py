@@ -120,6 +120,18 @@ def test_a_profile_and_its_requests(cloud: connection.Connection) -> None:
         proxy.delete_device_profile("p", ignore_missing=False)
 
 
+@pytest.mark.parametrize("version", ["2.0", "2.3", "2.4", "2.6"])
+def test_errors_are_told(cloud: connection.Connection, version: str) -> None:
+    """Whether they come as an object or as its text."""
+    unknown = records.uuid(99)
+    response = cloud.accelerator.get(
+        f"/devices/{unknown}", microversion=version
+    )
+    with pytest.raises(exceptions.NotFoundException) as raised:
+        exceptions.raise_from_response(response)
+    assert unknown in str(raised.value.details)
+
+
 def test_attributes(cloud: connection.Connection) -> None:
     proxy = cloud.accelerator
     attribute = proxy.create_attribute(
