@@ -30,6 +30,9 @@ def member() -> context.RequestContext:
 @pytest.fixture
 def file(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     """The policy file, empty."""
+    # Its option is there once an enforcer was made.
+    policy.get_enforcer()
+    policy.reset()
     file = tmp_path / "policy.yaml"
     file.write_text("{}")
     CONF.set_override("policy_file", str(file), "oslo_policy")
