@@ -114,6 +114,7 @@ class Member(wtypes.wsattr):
         nullable: bool,
         value: Callable[[Any, Related], Any] | None,
         more: Schema,
+        seen_by: str | None = None,
     ) -> None:
         super().__init__(type_, mandatory=True)
         self.type = type_
@@ -122,12 +123,16 @@ class Member(wtypes.wsattr):
         self.nullable = nullable
         self.value = value
         self.more = more
+        self.seen_by = seen_by
 
     def schema(self) -> Schema:
         found = schema(self.type) | self.more
         if self.nullable:
             found["type"] = [found["type"], "null"]
-        return found | {MEANING: self.meaning}
+        meaning = self.meaning
+        if self.seen_by is not None:
+            meaning += f" Only who ``{self.seen_by}`` permits sees it."
+        return found | {MEANING: meaning}
 
     def expression(
         self, version: versions.Version, code: str, names: dict[str, Any]
@@ -234,6 +239,7 @@ def member(
     since: versions.Version | None = None,
     nullable: bool = False,
     value: Callable[[Any, Related], Any] | None = None,
+    seen_by: str | None = None,
     **schema: Any,
 ) -> Any:
     """Declare a member of a representation.
@@ -244,9 +250,11 @@ def member(
     :param since: the microversion it is new in; None = the class's first
     :param value: makes it of the row and what is related; None = the row has
         it under this name
+    :param seen_by: the policy rule that permits to see it; None = who may see
+        the record. For members of resources, not for those of parts.
     :param schema: what else JSON Schema says of it
     """
-    return Member(type_, meaning, since, nullable, value, schema)
+    return Member(type_, meaning, since, nullable, value, schema, seen_by)
 
 
 def links(resource: str | None = None, *, bookmark: bool = False) -> Any:
@@ -275,25 +283,36 @@ def members(part: type[Part]) -> Sequence[Member]:
 # -- rendering
 
 
-_renderers: dict[tuple[type[Part], versions.Version], Render] = {}
+Rules = frozenset[str]
+_renderers: dict[tuple[type[Part], versions.Version, Rules], Render] = {}
 
 
-def renderer(part: type[Part], version: versions.Version) -> Render:
-    """Return the function that makes a row what clients see at a version."""
-    found = _renderers.get((part, version))
+def renderer(
+    part: type[Part],
+    version: versions.Version,
+    refused: Rules = frozenset(),
+) -> Render:
+    """Return the function that makes a row what clients see at a version.
+
+    :param refused: policy rules whose members are left out
+    """
+    key = part, version, refused
+    found = _renderers.get(key)
     if found is None:
-        found = _renderers[part, version] = _compile(part, version)
+        found = _renderers[key] = _compile(*key)
     return found
 
 
-def _compile(part: type[Part], version: versions.Version) -> Render:
+def _compile(
+    part: type[Part], version: versions.Version, refused: Rules
+) -> Render:
     names: dict[str, Any] = {}
     code = "row[{!r}]" if part._from_dict else "row.{}"
     lines = [
         f"{one.name!r}: "
         f"{one.expression(version, code.format(one.name), names)},"
         for one in members(part)
-        if one.since <= version
+        if one.since <= version and one.seen_by not in refused
     ]
     source = "\n".join(
         ("def render(row, request, related):", " return {", *lines, " }")
@@ -303,6 +322,16 @@ def _compile(part: type[Part], version: versions.Version) -> Render:
     return render
 
 
+def _for(part: type[Part], request: api_request.Request) -> Render:
+    """Return what renders for whoever asks, in the version that they ask."""
+    refused = frozenset(
+        one.seen_by
+        for one in members(part)
+        if one.seen_by is not None and not request.permits(one.seen_by)
+    )
+    return renderer(part, request.version, refused)
+
+
 def show(
     part: type[Part],
     request: api_request.Request,
@@ -310,7 +339,7 @@ def show(
     related: Related = None,
 ) -> dict[str, Any]:
     """Return the representation of a record: a row, or an object."""
-    return renderer(part, request.version)(row, request, related)
+    return _for(part, request)(row, request, related)
 
 
 def show_all(
@@ -320,7 +349,7 @@ def show_all(
     related: Related = None,
 ) -> list[dict[str, Any]]:
     """Return the representations of several records."""
-    render = renderer(part, request.version)
+    render = _for(part, request)
     return [render(row, request, related) for row in rows]
 
 
@@ -362,19 +391,24 @@ def shown(resource: type[Resource]) -> Schemas:
 
     The newest has the name of the class, others that of their version, too.
     """
-    every = members(resource)
-    added = sorted({one.since for one in every})
+    added = sorted({one.since for one in members(resource)})
     title = resource.__name__
     return {
         version: {
             "title": title if version == added[-1] else f"{title}-{version}",
             "description": f"As of microversion {version}.",
-            **closed(
-                {o.name: o.schema() for o in every if o.since <= version}
-            ),
+            **_object(resource, version),
         }
         for version in added
     }
+
+
+def _object(resource: type[Resource], version: versions.Version) -> Schema:
+    there = [one for one in members(resource) if one.since <= version]
+    return closed(
+        {one.name: one.schema() for one in there if one.seen_by is None},
+        {one.name: one.schema() for one in there if one.seen_by is not None},
+    )
 
 
 def wrapped(key: str, meaning: str, schemas: Schemas) -> Schemas:

@@ -99,6 +99,28 @@ def test_parts_are_shown_by_their_own_declaration(
     assert shown["spare"] == spare
 
 
+class Safe(base.Resource):
+    """A record with a member that is not for everybody."""
+
+    uuid = base.member(base.UUID, "Its uuid.")
+    content = base.member(base.TEXT, "What is in it.", seen_by="safe:open")
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+def test_member_is_shown_to_whom_its_rule_permits(permitted: bool) -> None:
+    row = types.SimpleNamespace(uuid="u", content="gold")
+    request: Any = Request(
+        version=versions.BASE,
+        permits=lambda rule: rule == "safe:open" and permitted,
+    )
+    shown = {"uuid": "u"} | ({"content": "gold"} if permitted else {})
+    assert base.show(Safe, request, row) == shown
+    assert base.show_all(Safe, request, [row]) == [shown]
+    schema = base.shown(Safe)[versions.BASE]
+    assert schema["required"] == ["uuid"]
+    assert "safe:open" in schema["properties"]["content"][base.MEANING]
+
+
 def test_several_are_shown_as_one() -> None:
     request: Any = Request(version=versions.BASE)
     shown = base.show_all(Cart, request, [ROW, ROW], {"u": "hay"})
