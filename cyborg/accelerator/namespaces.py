@@ -35,7 +35,7 @@ class Namespaces:
         number = sysfs.link_target(path, "pid")
         if number is not None:
             return number == _FIRST_PID_NAMESPACE
-        return not self._is_contained and sysfs.is_directory(
+        return not self.is_contained and sysfs.is_directory(
             sysfs.resolve(self._root, "proc/1")
         )
 
@@ -47,7 +47,7 @@ class Namespaces:
         path = sysfs.resolve(self._root, "proc/self/ns")
         if sysfs.link_target(path, "pid") not in (None, _FIRST_PID_NAMESPACE):
             return False
-        return bool(self._own) and not self._is_contained
+        return bool(self._own) and not self.is_contained
 
     @functools.cached_property
     def mountinfo(self) -> list[str]:
@@ -63,7 +63,8 @@ class Namespaces:
         return self._lines("self")
 
     @functools.cached_property
-    def _is_contained(self) -> bool:
+    def is_contained(self) -> bool:
+        """Whether the root is a container's, which came with an image."""
         for line in self._own:
             before, _dash, after = line.partition(" - ")
             fields, ending = before.split(), after.split()

@@ -61,19 +61,19 @@ def clear_vgpu_type(root: sysfs.Path, address: str, number: int) -> None:
         vendor_vfio.clear_type(root, address, number)
 
 
-def vfio_holders(root: sysfs.Path) -> dict[str, tuple[int, str]]:
+def vfio_holders(root: sysfs.Path) -> dict[str, list[tuple[int, str]]]:
     """Return who has nodes of VFIO open; see :func:`.vfio.holders`."""
     if not _is_machine(root):
         return vfio.holders(root)
     # The channel turns tuples into lists.
     return {
-        node: (number, name)
-        for node, (number, name) in _vfio_holders().items()
+        node: [(number, name) for number, name in entries]
+        for node, entries in _vfio_holders().items()
     }
 
 
 @privsep.proc_pctxt.entrypoint
-def _vfio_holders() -> dict[str, tuple[int, str]]:
+def _vfio_holders() -> dict[str, list[tuple[int, str]]]:
     return vfio.holders("/")
 
 

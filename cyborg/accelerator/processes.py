@@ -63,8 +63,8 @@ class Processes:
         ]
         for node in nodes:
             found = (self._vfio or {}).get(node)
-            if found is not None:
-                return Process(*found)
+            if found:
+                return Process(*found[0])
         return None
 
     def spdk(self, address: str) -> Iterator[str]:
@@ -80,7 +80,7 @@ class Processes:
         yield "is driven by SPDK"
 
     @functools.cached_property
-    def _vfio(self) -> dict[str, tuple[int, str]] | None:
+    def _vfio(self) -> dict[str, list[tuple[int, str]]] | None:
         """Number and name of who has each node of VFIO open."""
         if not self._spaces.has_host_pids:
             return None

@@ -17,13 +17,13 @@ def is_driver(name: str | None) -> bool:
     return name is not None and name.replace("_", "-").endswith("vfio-pci")
 
 
-def holders(root: sysfs.Path) -> dict[str, tuple[int, str]]:
-    """Return number and name of a process by the node that it has open.
+def holders(root: sysfs.Path) -> dict[str, list[tuple[int, str]]]:
+    """Return number and name of processes by the node that they have open.
 
-    ``{"/dev/vfio/23": (4711, "qemu-kvm")}``. Needs CAP_SYS_PTRACE for the
+    ``{"/dev/vfio/23": [(4711, "qemu-kvm")]}``. Needs CAP_SYS_PTRACE for the
     processes of other users.
     """
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[str, list[tuple[int, str]]] = {}
     top = sysfs.resolve(root, "proc")
     for number in sysfs.names_optional(top):
         if not number.isdigit():
@@ -33,5 +33,7 @@ def holders(root: sysfs.Path) -> dict[str, tuple[int, str]]:
             target = sysfs.link_target(directory, descriptor) or ""
             if target.startswith(_NODES) and target != _CONTAINER:
                 name = sysfs.read_optional(top, number, "comm")
-                found[target] = (int(number), name or "unknown")
+                entry = (int(number), name or "unknown")
+                if entry not in found.setdefault(target, []):
+                    found[target].append(entry)
     return found

@@ -8,6 +8,7 @@ import uuid
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from cyborg.accelerator import namespaces
 from cyborg.agent import rpcapi
 
 CONF = cfg.CONF
@@ -16,12 +17,8 @@ LOG = logging.getLogger(__name__)
 _DMI = "sys/class/dmi/id/product_uuid"
 _MACHINE_ID = "etc/machine-id"
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
-_MOUNTS = "proc/self/mountinfo"
 # Files that container engines make in every container.
 _CONTAINER = (".dockerenv", "run/.containerenv", "run/systemd/container")
-# What the root of a container is, and of a system that forgets: a machine-id
-# found on it came with an image, and many machines may have it.
-_COPIED = ("overlay", "fuse.fuse-overlayfs", "aufs")
 
 # What firmware says whose maker filled in nothing; many boards share them.
 _MEANINGLESS = frozenset(
@@ -127,10 +124,4 @@ def _machine_id(root: pathlib.Path) -> str | None:
 def _in_container(root: pathlib.Path) -> bool:
     if any((root / name).exists() for name in _CONTAINER):
         return True
-    # 36 35 98:0 / / rw,noatime shared:1 - overlay overlay rw,...
-    for line in (_text(root / _MOUNTS) or "").splitlines():
-        before, _dash, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) > 4 and fields[4] == "/" and after:
-            return after.split()[0] in _COPIED
-    return False
+    return namespaces.Namespaces(root).is_contained

@@ -17,6 +17,7 @@ from oslo_utils import uuidutils
 
 from cyborg import context as cyborg_context
 from cyborg.agent import discovery
+from cyborg.agent import guests
 from cyborg.agent import hotplug
 from cyborg.agent import images
 from cyborg.agent import in_use
@@ -39,6 +40,9 @@ LOG = logging.getLogger(__name__)
 # Seconds that stop() waits for its threads: a driver may hang on hardware,
 # and a call of a conductor that is away takes its time.
 PATIENCE = 5
+
+# Seconds between two looks at guests.
+GUESTS_SETTLE = 20
 
 # What an image can have wrong; programming answers 3 for these.
 IMAGE_ERRORS = (
@@ -140,6 +144,7 @@ class AgentManager:
         self._start("recovery", self._run_recovery)
         self._start("discovery", self._run_discovery)
         self._start("registration", self._run_registration)
+        self._start("guests", self._run_guests)
         if CONF.agent.heartbeat_interval:
             self._start("heartbeat", self._run_heartbeat)
         # A recorded machine makes no events.
@@ -211,6 +216,41 @@ class AgentManager:
             max(1.0, interval - self._reporter.seconds_silent())
         ):
             self._reporter.heartbeat()
+
+    def _run_guests(self) -> None:
+        told: list[guests.Finding] | None = None
+        while not self._ended.wait(GUESTS_SETTLE):
+            found = self._look_at_guests()
+            if found:
+                # What a server that starts or stops lacks for a moment is
+                # no news: two looks have to find it.
+                self._ended.wait(GUESTS_SETTLE)
+                again = self._look_at_guests()
+                if again is None:
+                    continue
+                found = [each for each in found if each in again]
+            if found is None or found == told:
+                continue
+            if self._reporter.tell_guests(found):
+                told = found
+
+    def _look_at_guests(self) -> list[guests.Finding] | None:
+        """Return what is wrong now; None if that cannot be told."""
+        if not self._in_use.is_known:
+            return None
+        try:
+            return guests.look(
+                CONF.agent.filesystem_root,
+                self._in_use.handles(),
+                [
+                    device
+                    for enabled in self._drivers or []
+                    for device in self._discovery.known(enabled.name)
+                ],
+            )
+        except Exception:
+            LOG.exception("Guests cannot be looked at")
+            return None
 
     def discover_once(self) -> None:
         """Look at the hardware and report it; blocks."""

@@ -9,6 +9,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cyborg import context as cyborg_context
+from cyborg.agent import guests
 from cyborg.agent import in_use
 from cyborg.agent import machine
 from cyborg.agent import report
@@ -146,6 +147,24 @@ class Reporter:
                 and not self._is_old()
             ):
                 self._send()
+
+    def tell_guests(self, findings: list[guests.Finding]) -> bool:
+        """Make the conductor know what is wrong; returns whether it does."""
+        if self.hostname is None or self._is_old():
+            return False
+        try:
+            self._conductor.report_guests(
+                cyborg_context.get_admin_context(),
+                self.hostname,
+                self._speaker,
+                [finding.as_dict() for finding in findings],
+            )
+        except exception.PeerTooOld:
+            return False
+        except exception.CyborgException as error:
+            LOG.warning("What guests have is not told: %s", error.faultstring)
+            return False
+        return True
 
     def seconds_silent(self) -> float:
         return time.monotonic() - self._sent_at

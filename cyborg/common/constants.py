@@ -50,6 +50,11 @@ class ConditionSource(enum.StrEnum):
 CONDITION_MAINTAINING = "maintaining"
 # What holds of a device that is not what its holder was promised.
 CONDITION_DRIFT = "drift"
+# What is wrong between a device and the guests of its host.
+CONDITION_GUEST_LOST = "guest-lost"
+CONDITION_GUEST_FOREIGN = "guest-foreign"
+CONDITION_GUEST_DOUBLE = "guest-double"
+CONDITION_GUEST_HELD = "guest-held"
 # What the owner of a request says of its device.
 CONDITION_FAULT = "fault"
 

@@ -25,6 +25,7 @@ from cyborg.conductor.inventory import attributes as attribute_cases
 from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import devices
 from cyborg.conductor.inventory import discovering
+from cyborg.conductor.inventory import guests
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
 from cyborg.conductor.inventory import told
@@ -154,6 +155,20 @@ class ConductorManager(legacy.Methods):
             ):
                 answer["need_full_report"] = True
         return answer
+
+    @_endpoint
+    def report_guests(
+        self,
+        context: RequestContext,
+        hostname: str,
+        agent: dict[str, Any],
+        findings: list[dict[str, Any]],
+    ) -> None:
+        checking.check_host(hostname)
+        checking.check_agent(agent)
+        guests.check(findings)
+        if guests.store(context, hostname, agent, findings):
+            self._wake(Work.PROVIDERS)
 
     @_endpoint
     def report_data(

@@ -31,7 +31,8 @@ LOG = logging.getLogger(__name__)
 #      first two in_use, and answer with it
 # 1.3: report_data takes what is withheld
 # 1.4: device_set_condition, arq_report_fault, service_discover
-VERSION = "1.4"
+# 1.5: report_guests
+VERSION = "1.5"
 # What a call is sent as that has not changed since: conductors and those that
 # call them are not upgraded at one moment.
 _BASE = "1.1"
@@ -198,6 +199,27 @@ class ConductorAPI:
                 ],
                 **known,
             )
+
+    def report_guests(
+        self,
+        context: RequestContext,
+        hostname: str,
+        agent: dict[str, Any],
+        findings: list[dict[str, Any]],
+    ) -> None:
+        """Say all that is wrong between the guests and devices of a host.
+
+        :param findings: see :class:`cyborg.agent.guests.Finding`
+        :raises PeerTooOld: the conductor has no use for it
+        """
+        return self._call(
+            context,
+            "report_guests",
+            version="1.5",
+            hostname=hostname,
+            agent=agent,
+            findings=findings,
+        )
 
     def report_data_1_0(
         self,

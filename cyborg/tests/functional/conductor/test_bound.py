@@ -390,3 +390,46 @@ def test_another_machine_without_what_servers_have(
     assert "cn1" in capsys.readouterr().out
     told(store, gpu(bus="60"), agent=OTHER)
     assert machine(store) == ("dmi:2", "b2")
+
+
+# -- what guests have
+
+
+def test_what_is_wrong_with_guests_is_said_until_it_is_right(
+    store: inventory.Store,
+) -> None:
+    bound(store, gpu(), gpu(bus="60"))
+    told(store, gpu(), gpu(bus="60"))
+    conductor = manager.ConductorManager()
+
+    def tell(*findings: dict[str, Any], agent: dict[str, Any] = AGENT) -> None:
+        conductor.report_guests(store.context, HOST, agent, list(findings))
+
+    first = store.rows(models.Device)[0]
+    lost = {"kind": "guest-lost", "text": "lost", "device": first.uuid}
+    (_path, place) = store.rows(models.ControlPathID)
+    held = {
+        "kind": "guest-held",
+        "text": "held",
+        "device": None,
+        "cpid_info": place.cpid_info,
+    }
+    unknown = {"kind": "guest-double", "text": "x", "device": "nobody"}
+    tell(lost, held, unknown)
+    assert sorted(conditions(store)) == [
+        ("guest-held", "no-schedule", "agent"),
+        ("guest-lost", "none", "agent"),
+    ]
+    events = len(store.rows(models.DeviceEvent))
+    tell(lost, held)
+    assert len(store.rows(models.DeviceEvent)) == events
+    # Another machine's guests are not this one's.
+    tell(agent=OTHER)
+    assert len(conditions(store)) == 2
+    tell(held)
+    assert conditions(store) == [("guest-held", "no-schedule", "agent")]
+    tell()
+    assert conditions(store) == []
+    for wrong in ([{"kind": "x", "text": "y"}], [7], "z"):
+        with pytest.raises(messaging.ExpectedException):
+            conductor.report_guests(store.context, HOST, AGENT, wrong)
