@@ -3,6 +3,7 @@ import os
 import pathlib
 import time
 
+from oslo_policy import opts as policy_opts
 import pytest
 
 from cyborg import context
@@ -35,6 +36,8 @@ def file(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     policy.reset()
     file = tmp_path / "policy.yaml"
     file.write_text("{}")
+    # Which other tests may not have done yet.
+    policy_opts.set_defaults(CONF)
     CONF.set_override("policy_file", str(file), "oslo_policy")
     yield file
     CONF.clear_override("policy_file", "oslo_policy")
