@@ -1,10 +1,11 @@
 """The data RPC carries. Objects are plain carriers: no remote calls."""
 
+import importlib
+
+_MODULES = ("arq", "device", "device_profile", "notification", "report")
+
 
 def register_all() -> None:
     """Import every object, so that the serializer knows its name."""
-    __import__("cyborg.objects.arq")
-    __import__("cyborg.objects.device")
-    __import__("cyborg.objects.device_profile")
-    __import__("cyborg.objects.notification")
-    __import__("cyborg.objects.report")
+    for name in _MODULES:
+        importlib.import_module(f"cyborg.objects.{name}")
