@@ -150,7 +150,8 @@ def _device(row: Any, index: _Index) -> Tree:
         f"{item.key}: {item.reason or 'no reason given'} ({item.source})"
         for item in index.conditions.get(row.id, [])
         # That is what was said just now.
-        if item.key != constants.CONDITION_MAINTAINING
+        if item.key
+        not in (constants.CONDITION_MAINTAINING, constants.CONDITION_DRIFT)
     ]
     paths = index.paths.get(row.id, [])
     return {
