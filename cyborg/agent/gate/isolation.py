@@ -51,15 +51,14 @@ def companion(view: core.View) -> Iterator[core.Finding]:
     ("iommu_group", "driver"),
 )
 def group_not_viable(view: core.View) -> Iterator[core.Finding]:
-    """Withhold what VFIO would refuse to give."""
+    """Withhold what VFIO would refuse to give; one reason is enough."""
+    blocking = {
+        group: [item for item in items if _blocks(item)]
+        for group, items in view.groups.items()
+    }
     for offer, function in view.free_passed():
-        for other in view.groups.get(function.iommu_group or "", ()):
-            if (
-                other.address not in offer.functions
-                and other.driver not in _HARMLESS
-                and not vfio.is_driver(other.driver)
-                and not other.class_code.startswith(_BRIDGE)
-            ):
+        for other in blocking.get(function.iommu_group or "", ()):
+            if other.address not in offer.functions:
                 yield (
                     offer,
                     function.address,
@@ -67,6 +66,16 @@ def group_not_viable(view: core.View) -> Iterator[core.Finding]:
                     f"{function.iommu_group} with {function.address}, is "
                     f"bound to {other.driver}",
                 )
+                break
+
+
+def _blocks(function: pci.Function) -> bool:
+    """Return whether a function keeps the others of its group here."""
+    return not (
+        function.driver in _HARMLESS
+        or vfio.is_driver(function.driver)
+        or function.class_code.startswith(_BRIDGE)
+    )
 
 
 @core.rule(

@@ -12,6 +12,7 @@ PROGRAMS = (
     "daemons",
     "discovery",
     "floor",
+    "gate",
     "lists",
     "reports",
 )

@@ -1,6 +1,7 @@
 """A whole agent on a recorded machine: real drivers, and the gate."""
 
 from collections.abc import Collection
+import functools
 import importlib.metadata
 import json
 import pathlib
@@ -12,7 +13,12 @@ from cyborg.agent import report
 from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import machine
 
-FREE: list[str] = []
+
+@functools.cache
+def _drivers() -> dict[str, Any]:
+    """Return the drivers' classes by the names of their entry points."""
+    points = importlib.metadata.entry_points(group=discovery.NAMESPACE)
+    return {point.name: point.load() for point in points}
 
 
 class Agent:
@@ -37,15 +43,9 @@ class Agent:
             **conf.get("agent", {}),
         }
         self.conf = driver_fixture.conf(**groups)
-        points = {
-            point.name: point
-            for point in importlib.metadata.entry_points(
-                group=discovery.NAMESPACE
-            )
-        }
 
         def factory(name: str) -> Any:
-            return lambda: points[name].load()(
+            return lambda: _drivers()[name](
                 root=root,
                 run=machine.Commands(),
                 host="cn1",
