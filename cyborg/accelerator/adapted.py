@@ -4,12 +4,19 @@ Any class that can be made without arguments and has a method ``discover`` was
 a driver of OpenStack Cyborg; what else it could do, it had methods for.
 """
 
+import json
 from typing import Any
 
 from cyborg.accelerator import driver
+from cyborg.accelerator import pci
 from cyborg.accelerator import privileged
+from cyborg.accelerator import reset
+from cyborg.accelerator.drivers import driver as base
 from cyborg.common import exception
 from cyborg.objects import report
+
+# Seconds that the method may take, by its option [nvme] cleanup_timeout.
+_CLEANUP = 900.0
 
 
 class Adapted(driver.Driver, driver.MdevProvider):
@@ -64,11 +71,59 @@ class _Updates(Adapted, driver.Updatable):
         return bool(self.original.update(controlpath_id, image_path))
 
 
+class _Cleans(Adapted, driver.Cleanable):
+    """A driver that has one method to clear all of a device."""
+
+    def cleaning_steps(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> list[driver.Step]:
+        return [driver.Step("cleanup", "what the driver clears", _CLEANUP)]
+
+    def clean(
+        self,
+        controlpath_id: dict[str, Any],
+        handle: dict[str, Any],
+        step: driver.Step,
+    ) -> None:
+        """Have the device cleaned that the driver reports there.
+
+        :raises DriverError: it reports none
+        """
+        for device in self.discover():
+            path = device.controlpath_id
+            if (
+                path.cpid_type == controlpath_id["cpid_type"]
+                and json.loads(path.cpid_info) == controlpath_id["cpid_info"]
+            ):
+                self.original.cleanup(device)
+                return
+        raise exception.DriverError(
+            reason=f"the driver has no device at {controlpath_id['cpid_info']}"
+        )
+
+    def holder(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> str | None:
+        """Return who has the function open, if it is one."""
+        try:
+            address = pci.format_address(handle["attach_info"])
+        except KeyError:
+            return None
+        return reset.holder(self.root, address)
+
+
 _BY_METHOD: dict[str, type[Adapted]] = {
+    "cleanup": _Cleans,
     "get_stats": _Measures,
     "program": _Programs,
     "update": _Updates,
 }
+
+
+def _is_empty(original: Any, name: str) -> bool:
+    """Tell whether a method is the base class's, which does nothing."""
+    empty = getattr(base.GenericDriver, name, None)
+    return name == "cleanup" and getattr(type(original), name, None) is empty
 
 
 def adapt(original: Any) -> driver.Driver:
@@ -87,6 +142,7 @@ def adapt(original: Any) -> driver.Driver:
         part
         for name, part in _BY_METHOD.items()
         if callable(getattr(original, name, None))
+        and not _is_empty(original, name)
     )
     vendor = {"VENDOR": getattr(original, "VENDOR", "")}
     made: driver.Driver = type("Adapted", can or (Adapted,), vendor)(original)

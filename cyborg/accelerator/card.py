@@ -9,6 +9,7 @@ from oslo_log import log
 from cyborg.accelerator import describe
 from cyborg.accelerator import driver
 from cyborg.accelerator import pci
+from cyborg.accelerator import reset
 from cyborg.accelerator import stats
 from cyborg.accelerator import sysfs
 from cyborg.common import constants
@@ -18,7 +19,7 @@ from cyborg.objects import report
 LOG = log.getLogger(__name__)
 
 
-class CardDriver(driver.Driver):
+class CardDriver(driver.Driver, driver.Cleanable):
     """Reports the cards it claims; one bad card does not hide the others.
 
     A driver says which functions are its own (:meth:`claims`), and what to
@@ -123,6 +124,33 @@ class CardDriver(driver.Driver):
         return stats.document(
             card, pci.read_functions(self.root), self.stats_targets(card)
         )
+
+    # -- cleaning
+
+    def cleaning_steps(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> list[driver.Step]:
+        """Have what the guest had reset."""
+        return [reset.step(self.root, self.had(handle))]
+
+    def clean(
+        self,
+        controlpath_id: dict[str, Any],
+        handle: dict[str, Any],
+        step: driver.Step,
+    ) -> None:
+        """Do one of these steps."""
+        reset.reset(self.root, self.had(handle), step.timeout)
+
+    def holder(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> str | None:
+        """Return who has the function open, a guest or the host."""
+        return reset.holder(self.root, self.had(handle))
+
+    def had(self, handle: dict[str, Any]) -> str:
+        """Return the address of the function that a guest had."""
+        return pci.format_address(handle["attach_info"])
 
     def stats_targets(self, card: pci.Function) -> list[str]:
         """Return the addresses listed as accelerators in the statistics."""

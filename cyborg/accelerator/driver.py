@@ -12,6 +12,7 @@ directory of files and a table of commands.
 
 import abc
 from collections.abc import Callable
+import dataclasses
 import pathlib
 from typing import Any
 from typing import ClassVar
@@ -19,6 +20,7 @@ from typing import ClassVar
 from oslo_config import cfg
 
 from cyborg.accelerator import command
+from cyborg.common import exception
 from cyborg.objects import report
 
 
@@ -136,6 +138,68 @@ class MdevProvider(abc.ABC):
     def has_mdev(self, address: str, mdev_type: str, uuid: str) -> bool | None:
         """Tell whether there is the mdev; None if that cannot be told."""
         return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of a cleaning; steps are done in the order they are given.
+
+    :ivar name: for logs, the history and the driver itself
+    :ivar destroys: what is gone afterwards, in words
+    :ivar timeout: seconds that it takes at most
+    :ivar hides: the card may look as if it were gone while it lasts
+    :ivar lasts: a reboot of the host does not undo it
+    """
+
+    name: str
+    destroys: str
+    timeout: float
+    hides: bool = False
+    lasts: bool = True
+
+
+class CannotClean(exception.DriverError):
+    """A card cannot be cleaned, and trying again would not help."""
+
+
+class Cleanable(abc.ABC):
+    """A card from which a guest's traces can be removed.
+
+    :param controlpath_id: ``{"cpid_type", "cpid_info": {...}}``
+    :param handle: what the guest had: ``{"uuid", "attach_type",
+        "attach_info": {...}}``; nothing else of the card may suffer
+    """
+
+    @abc.abstractmethod
+    def cleaning_steps(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> list[Step]:
+        """Return what has to be done, best first where there is a choice.
+
+        :raises CannotClean: saying what is missing: a tool, a feature
+        """
+
+    @abc.abstractmethod
+    def clean(
+        self,
+        controlpath_id: dict[str, Any],
+        handle: dict[str, Any],
+        step: Step,
+    ) -> None:
+        """Do one step; blocks until it is done.
+
+        It may be asked for again, after it was cut short anywhere or was
+        done: it then does it again, or sees that it is done.
+
+        :raises Exception: it is not done, and may be tried again;
+            ``CannotClean`` if that would not help
+        """
+
+    @abc.abstractmethod
+    def holder(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> str | None:
+        """Return who has it open, or may have: it then is not touched."""
 
 
 CAPABILITIES: dict[str, type] = {

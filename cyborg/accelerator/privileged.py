@@ -15,6 +15,7 @@ from cyborg import privsep
 from cyborg.accelerator import command
 from cyborg.accelerator import mdev
 from cyborg.accelerator import pci
+from cyborg.accelerator import reset_file
 from cyborg.accelerator import sysfs
 from cyborg.accelerator import vendor_vfio
 from cyborg.accelerator import vfio
@@ -61,6 +62,14 @@ def clear_vgpu_type(root: sysfs.Path, address: str, number: int) -> None:
         vendor_vfio.clear_type(root, address, number)
 
 
+def reset_function(root: sysfs.Path, address: str) -> None:
+    """Have the kernel reset a function; see :func:`.reset_file.write`."""
+    if _is_machine(root):
+        _reset_function(address)
+    else:
+        reset_file.write(root, address)
+
+
 def vfio_holders(root: sysfs.Path) -> dict[str, list[tuple[int, str]]]:
     """Return who has nodes of VFIO open; see :func:`.vfio.holders`."""
     if not _is_machine(root):
@@ -75,6 +84,11 @@ def vfio_holders(root: sysfs.Path) -> dict[str, list[tuple[int, str]]]:
 @privsep.proc_pctxt.entrypoint
 def _vfio_holders() -> dict[str, list[tuple[int, str]]]:
     return vfio.holders("/")
+
+
+@privsep.sysfs_pctxt.entrypoint
+def _reset_function(address: str) -> None:
+    reset_file.write("/", address)
 
 
 @privsep.sysfs_pctxt.entrypoint

@@ -8,6 +8,12 @@
                                  "done": "<boot id>" or null}},
      "jobs": [{"uuid": "...", "device": "...", "image": "...",
                "sequence": 17 or null, "done": "<boot id>" or null}],
+     "cleanings": {"<job uuid>": {
+         "attempt": 0, "state": "running", "done" or "failed",
+         "reason": "...", "is_final": false, "at": 1764590000.0,
+         "step": "<begun>" or null,
+         "steps": [{"name": "...", "destroys": "...", "seconds": 1.5,
+                    "lasts": true, "boot": "<boot id>"}]}},
      "sequences": {"<handle uuid>, or device": [18, <seconds of 1970>]}}
 
 ``done`` is null from the moment before the host is touched until the moment
@@ -51,6 +57,9 @@ class IntentLog:
         content = store.read(path)
         self._mdevs: dict[str, dict[str, Any]] = content.get("mdevs", {})
         self._jobs: list[dict[str, Any]] = content.get("jobs", [])
+        self._cleanings: dict[str, dict[str, Any]] = content.get(
+            "cleanings", {}
+        )
         self._sequences: dict[str, tuple[int, float]] = {
             subject: (entry[0], entry[1])
             for subject, entry in content.get("sequences", {}).items()
@@ -61,22 +70,25 @@ class IntentLog:
         mdevs: dict[str, dict[str, Any]] | None = None,
         jobs: list[dict[str, Any]] | None = None,
         sequences: dict[str, tuple[int, float]] | None = None,
+        cleanings: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         mdevs = self._mdevs if mdevs is None else mdevs
         jobs = self._jobs if jobs is None else jobs
         sequences = self._sequences if sequences is None else sequences
+        cleanings = self._cleanings if cleanings is None else cleanings
         store.write(
             self._path,
             {
                 "version": self.VERSION,
                 "mdevs": mdevs,
                 "jobs": jobs,
+                "cleanings": cleanings,
                 "sequences": sequences,
             },
         )
         # Only what is on the disk is believed.
         self._mdevs, self._jobs = mdevs, jobs
-        self._sequences = sequences
+        self._sequences, self._cleanings = sequences, cleanings
 
     # -- order
 
@@ -237,3 +249,80 @@ class IntentLog:
         """Return the jobs that never came to an end."""
         with self._lock:
             return [dict(job) for job in self._jobs if job["done"] is None]
+
+    # -- cleanings
+
+    def cleaning(self, uuid: str) -> dict[str, Any] | None:
+        """Return how far the cleaning of a job is, None if none is known."""
+        with self._lock:
+            entry = self._cleanings.get(uuid)
+            return None if entry is None else dict(entry)
+
+    def cleaning_started(
+        self, uuid: str, subject: str, attempt: int, sequence: int | None
+    ) -> None:
+        """Write that a cleaning begins, or begins again.
+
+        What earlier attempts have done stays done, unless a reboot undid it.
+
+        :raises Overtaken: later work on the subject came before it
+        """
+        with self._lock:
+            self._check(subject, sequence)
+            known = self._cleanings.get(uuid, {"steps": []})
+            entry = {
+                "attempt": attempt,
+                "state": "running",
+                "step": None,
+                "steps": [
+                    step
+                    for step in known["steps"]
+                    if step["lasts"] or step["boot"] == self._boot
+                ],
+                "at": time.time(),
+            }
+            self._save(
+                sequences=self._with(subject, sequence),
+                cleanings=self._kept_cleanings() | {uuid: entry},
+            )
+
+    def _kept_cleanings(self) -> dict[str, dict[str, Any]]:
+        # A late message must find that it was done.
+        now = time.time()
+        return {
+            uuid: entry
+            for uuid, entry in self._cleanings.items()
+            if now - entry["at"] < SEQUENCES_KEPT
+        }
+
+    def cleaning_step_started(self, uuid: str, name: str) -> None:
+        """Write that a step is about to be done."""
+        self._change_cleaning(uuid, step=name)
+
+    def cleaning_step_done(
+        self, uuid: str, name: str, destroys: str, seconds: float, lasts: bool
+    ) -> None:
+        """Write that a step was done."""
+        with self._lock:
+            steps = self._cleanings[uuid]["steps"]
+        done = {
+            "name": name,
+            "destroys": destroys,
+            "seconds": round(seconds, 3),
+            "lasts": lasts,
+            "boot": self._boot,
+        }
+        self._change_cleaning(uuid, step=None, steps=[*steps, done])
+
+    def cleaning_ended(
+        self, uuid: str, state: str, reason: str = "", is_final: bool = False
+    ) -> None:
+        """Write how a cleaning ended: ``done`` or ``failed``."""
+        self._change_cleaning(
+            uuid, state=state, reason=reason, is_final=is_final
+        )
+
+    def _change_cleaning(self, uuid: str, **values: Any) -> None:
+        with self._lock:
+            entry = {**self._cleanings[uuid], **values, "at": time.time()}
+            self._save(cleanings={**self._cleanings, uuid: entry})

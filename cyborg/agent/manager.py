@@ -16,6 +16,7 @@ import oslo_messaging as messaging
 from oslo_utils import uuidutils
 
 from cyborg import context as cyborg_context
+from cyborg.agent import cleaning
 from cyborg.agent import discovery
 from cyborg.agent import guests
 from cyborg.agent import hotplug
@@ -129,6 +130,9 @@ class AgentManager:
         log = intents.IntentLog(directory / "intents.json", here.boot_id)
         self._work = work.HostWork(
             self._discovery, log, image_store, self._reporter.change
+        )
+        self._cleaner = cleaning.Cleaner(
+            self._discovery, log, self._reporter.cleaning_ended
         )
         self._recovery = recovery.Recovery(self._work, log, self._in_use)
 
@@ -400,6 +404,26 @@ class AgentManager:
         """Return when nothing older is loaded into a card any more."""
         with _told():
             self._work.fence(controlpath_id, sequence)
+
+    @declares
+    def clean(
+        self,
+        context: cyborg_context.RequestContext,
+        job_uuid: str,
+        attempt: int,
+        handle: dict[str, Any],
+        controlpath_id: dict[str, Any],
+        driver: str,
+        sequence: int | None = None,
+    ) -> dict[str, Any]:
+        """Clean what a guest had, or say how far that is.
+
+        :raises Overtaken: later work on the handle came before it
+        """
+        with _told():
+            return self._cleaner.clean(
+                job_uuid, attempt, handle, controlpath_id, driver, sequence
+            )
 
     def _prepare(
         self,

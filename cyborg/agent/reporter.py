@@ -1,6 +1,7 @@
 """Tells the conductor what this host has, and that it is alive."""
 
 from collections.abc import Callable
+import contextlib
 import threading
 import time
 from typing import Any
@@ -138,6 +139,20 @@ class Reporter:
         with self._lock:
             if self._report is not None:
                 self._report = self._report.changed(change, self._host)
+
+    def cleaning_ended(self, job_uuid: str) -> None:
+        """Say that a cleaning has ended; who asked for it asks again."""
+        if self.hostname is None:
+            return
+        with contextlib.suppress(exception.PeerTooOld):
+            try:
+                self._conductor.cleaning_ended(
+                    cyborg_context.get_admin_context(),
+                    self.hostname,
+                    job_uuid,
+                )
+            except exception.ServiceUnavailable as error:
+                LOG.warning("Not told: %s", error.faultstring)
 
     def heartbeat(self) -> None:
         """Say that the host is alive, if nothing has said so lately."""

@@ -17,9 +17,16 @@ CONF = cfg.CONF
 # 1.1: program, prepare_handle, cleanup_handle, fence, device_get_stats,
 #      device_update
 # 1.2: discover
-VERSION = "1.2"
+# 1.3: clean
+VERSION = "1.3"
 # What a call is sent as that has not changed since.
 _BASE = "1.1"
+
+
+def can_clean(rpc_version: str | None) -> bool:
+    """Tell whether an agent that speaks a version cleans devices."""
+    major, _dot, minor = (rpc_version or "1.0").partition(".")
+    return (int(major), int(minor or 0)) >= (1, 3)
 
 
 class AgentAPI:
@@ -275,4 +282,44 @@ class AgentAPI:
             "discover",
             CONF.rpc_response_timeout,
             version="1.2",
+        )
+
+    def clean(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        job_uuid: str,
+        attempt: int,
+        handle: dict[str, Any],
+        controlpath_id: dict[str, Any],
+        driver: str,
+        sequence: int,
+    ) -> dict[str, Any]:
+        """Have what a guest had cleaned; answers at once.
+
+        Repeating it with the same job and attempt asks how far it is.
+
+        :param attempt: how many have failed before; a greater one than the
+            last begins anew
+        :param handle: ``{"uuid", "attach_type", "attach_info": {...}}``
+        :param driver: entry point name
+        :returns: ``{"state", "reason", "is_final", "steps"}``; the state is
+            ``running``, ``done``, ``failed`` or ``busy`` (somebody has it
+            yet); steps are ``{"name", "destroys", "seconds"}`` of each that
+            is done; ``is_final``: another attempt would fail as well
+        :raises Overtaken: later work on the handle came before it
+        :raises PeerTooOld: the agent does not know how
+        """
+        return self._call(
+            context,
+            rpc_host,
+            "clean",
+            CONF.rpc_response_timeout,
+            version="1.3",
+            job_uuid=job_uuid,
+            attempt=attempt,
+            handle=handle,
+            controlpath_id=controlpath_id,
+            driver=driver,
+            sequence=sequence,
         )

@@ -71,7 +71,12 @@ def _handle_repair(context: Any, options: Any) -> int:
 
 def _device_release(context: Any, options: Any) -> int:
     """Give devices out again that a cleaning left held back."""
-    return device.release(context, options.uuid, options.json)
+    return device.release(context, options.uuid, options.json, options.force)
+
+
+def _device_clean(context: Any, options: Any) -> int:
+    """Have devices cleaned by their agents."""
+    return device.clean(context, options.uuid, options.json)
 
 
 def _profile_repair(context: Any, options: Any) -> int:
@@ -178,9 +183,17 @@ def add_commands(subparsers: Any) -> None:
     )
     json_option(command)
 
+    command = add("device", "clean", _device_clean)
+    command.add_argument("uuid", nargs="+")
+    json_option(command)
     command = add("device", "release", _device_release)
     command.add_argument("uuid", nargs="+")
     json_option(command)
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="also those that an agent may be cleaning now",
+    )
 
     json_option(add("handle", "audit", _handle_audit))
     command = add("handle", "repair", _handle_repair)

@@ -57,6 +57,19 @@ CONDITION_GUEST_DOUBLE = "guest-double"
 CONDITION_GUEST_HELD = "guest-held"
 # What the owner of a request says of its device.
 CONDITION_FAULT = "fault"
+# What the agent says of a device that it could not clean.
+CONDITION_UNCLEAN = "unclean"
+
+
+class CleaningPolicy(enum.StrEnum):
+    """What is done before the next guest is given a device."""
+
+    # It is given to nobody before it is clean.
+    REQUIRED = "required"
+    # It is cleaned, and given out also if that fails.
+    WANTED = "wanted"
+    # It is given out as it is.
+    OFF = "off"
 
 
 class DeviceEventKind(enum.StrEnum):
@@ -115,6 +128,7 @@ class JobKind(enum.StrEnum):
     PROGRAM = "program"
     FIRMWARE = "firmware"
     OWNER = "owner"
+    CLEAN = "clean"
 
 
 class NovaEventStatus(enum.StrEnum):
@@ -128,6 +142,8 @@ ATTR_RESOURCE_CLASS = "rc"
 ATTR_TRAIT_PREFIX = "trait"
 
 OWNER_TRAIT = "OWNER_CYBORG"
+# A card that is given out once, and then only after it was cleaned.
+ONE_TIME_TRAIT = "HW_PCI_ONE_TIME_USE"
 FUNCTION_TRAIT_PREFIX = "CUSTOM_FPGA_FUNCTION_ID"
 
 RC_FPGA = "FPGA"

@@ -35,6 +35,7 @@ from cyborg.conductor.requests import profiles as profile_cases
 from cyborg.conductor.work import loads
 from cyborg.conductor.work import programming
 from cyborg.context import RequestContext
+from cyborg.db import cleaning as cleaning_db
 from cyborg.db import device as device_db
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
@@ -203,6 +204,14 @@ class ConductorManager(legacy.Methods):
             faults.point("report-stored")
             self._wake(Work.PROVIDERS)
 
+    @_endpoint
+    def cleaning_ended(
+        self, context: RequestContext, hostname: str, job_uuid: str
+    ) -> None:
+        checking.check_host(hostname)
+        if cleaning_db.make_due(context, hostname, job_uuid):
+            self._wake(Work.JOBS)
+
     # -- device profiles
 
     @_endpoint
@@ -279,6 +288,8 @@ class ConductorManager(legacy.Methods):
             works.append(Work.EVENTS)
         if outcome.jobs:
             works.append(Work.JOBS)
+        if outcome.providers:
+            works.append(Work.PROVIDERS)
         if works:
             self._wake(*works)
 

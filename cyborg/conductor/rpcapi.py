@@ -32,7 +32,8 @@ LOG = logging.getLogger(__name__)
 # 1.3: report_data takes what is withheld
 # 1.4: device_set_condition, arq_report_fault, service_discover
 # 1.5: report_guests
-VERSION = "1.5"
+# 1.6: cleaning_ended, device_clean, device_release
+VERSION = "1.6"
 # What a call is sent as that has not changed since: conductors and those that
 # call them are not upgraded at one moment.
 _BASE = "1.1"
@@ -219,6 +220,21 @@ class ConductorAPI:
             hostname=hostname,
             agent=agent,
             findings=findings,
+        )
+
+    def cleaning_ended(
+        self, context: RequestContext, hostname: str, job_uuid: str
+    ) -> None:
+        """Say that a host has done what a cleaning asked for, or failed.
+
+        :raises PeerTooOld: the conductor does not want to know; it asks
+        """
+        self._call(
+            context,
+            "cleaning_ended",
+            version="1.6",
+            hostname=hostname,
+            job_uuid=job_uuid,
         )
 
     def report_data_1_0(

@@ -8,6 +8,7 @@ from oslo_config import cfg
 
 from cyborg.conf import agent
 from cyborg.conf import api
+from cyborg.conf import cleaning
 from cyborg.conf import conductor
 from cyborg.conf import cors
 from cyborg.conf import database
@@ -25,6 +26,7 @@ MODULES = (
     default,
     api,
     agent,
+    cleaning,
     conductor,
     cors,
     database,

@@ -179,6 +179,17 @@ def release(
     return count
 
 
+@engine.writer
+def hold(context: RequestContext, ids: Collection[int]) -> None:
+    """Take free handles, locked before, for other than a request.
+
+    :raises Collision: somebody was faster
+    """
+    taken = context.connection.execute(_TAKE, {"ids": list(ids)}).rowcount
+    if taken != len(ids):
+        raise engine.Collision()
+
+
 @engine.reader
 def needing_host_work(
     context: RequestContext, ids: Collection[int]

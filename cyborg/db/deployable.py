@@ -47,6 +47,12 @@ _FOR_BIND = (
         DEVICES.c.type.label("device_type"),
         DEVICES.c.hostname,
         DEVICES.c.missing_since.label("device_missing_since"),
+        sa.exists()
+        .where(
+            ATTRIBUTES.c.deployable_id == DEPLOYABLES.c.id,
+            ATTRIBUTES.c.value == constants.ONE_TIME_TRAIT,
+        )
+        .label("is_one_time"),
         HOSTS.c.rpc_host,
         HOSTS.c.forced_down,
         HOSTS.c.last_seen_at,

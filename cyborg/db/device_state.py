@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cyborg.common import constants
 from cyborg.common import states
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -18,6 +19,7 @@ from cyborg.db import models
 DEVICES = models.Device.__table__
 DEPLOYABLES = models.Deployable.__table__
 HANDLES = models.AttachHandle.__table__
+JOBS = models.Job.__table__
 
 State = states.DeviceState
 _STATE = DEVICES.c.device_state
@@ -67,6 +69,17 @@ _FREED = (
     .values(device_state=State.AVAILABLE.value)
 )
 
+# Some handle of it is free, or in use by other than a cleaning.
+_IS_OFFERED = sa.exists().where(
+    DEPLOYABLES.c.device_id == DEVICES.c.id,
+    HANDLES.c.deployable_id == DEPLOYABLES.c.id,
+    ~sa.exists().where(
+        JOBS.c.attach_handle_id == HANDLES.c.id,
+        JOBS.c.kind == constants.JobKind.CLEAN.value,
+        JOBS.c.finished_at.is_(None),
+    ),
+)
+
 # A handle of a device in one of these is nobody's to take.
 IS_UNFIT = sa.exists().where(
     DEPLOYABLES.c.id == HANDLES.c.deployable_id,
@@ -89,6 +102,58 @@ def freed(context: RequestContext, handle_ids: Collection[int]) -> None:
     values = {"handle_ids": list(handle_ids)}
     context.connection.execute(_LOCK_OF_HANDLES, values)
     context.connection.execute(_FREED, values)
+
+
+@engine.writer
+def to_be_cleaned(
+    context: RequestContext, handle_ids: Collection[int]
+) -> None:
+    """Say that jobs to clean handles are queued.
+
+    A device of which others have handles, or may have, keeps its state.
+    """
+    values = {"handle_ids": list(handle_ids)}
+    context.connection.execute(_LOCK_OF_HANDLES, values)
+    context.connection.execute(
+        sa.update(DEVICES)
+        .where(_OF_HANDLES, _may_become(State.PENDING_CLEANING), ~_IS_OFFERED)
+        .values(device_state=State.PENDING_CLEANING.value),
+        values,
+    )
+
+
+@engine.writer
+def hold(context: RequestContext, handle_ids: Collection[int]) -> None:
+    """Keep the devices of handles until an operator frees them."""
+    values = {"handle_ids": list(handle_ids)}
+    context.connection.execute(_LOCK_OF_HANDLES, values)
+    context.connection.execute(
+        sa.update(DEVICES)
+        .where(_OF_HANDLES, _may_become(State.PENDING_CLEANING))
+        .values(device_state=State.PENDING_CLEANING.value),
+        values,
+    )
+
+
+@engine.writer
+def cleaning(context: RequestContext, device_id: int) -> None:
+    """Say that the cleaning of a handle of a device begins."""
+    context.connection.execute(
+        sa.update(DEVICES)
+        .where(_OF_IDS, _STATE.in_([State.PENDING_CLEANING.value]))
+        .values(device_state=State.CLEANING.value),
+        {"device_ids": [device_id]},
+    )
+
+
+@engine.writer
+def cleaned(context: RequestContext, device_id: int) -> None:
+    """Say that a handle of a device was cleaned and is free."""
+    _derive(
+        context,
+        [device_id],
+        _STATE.in_([State.PENDING_CLEANING.value, State.CLEANING.value]),
+    )
 
 
 @engine.writer

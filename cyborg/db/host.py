@@ -80,9 +80,13 @@ def lock_or_create(context: RequestContext, hostname: str) -> sa.Row[Any]:
     )
     row = context.connection.execute(query).one_or_none()
     if row is None:
+        # Its devices may have been stored by a release without this table.
+        is_known = context.connection.execute(device_ids(hostname).limit(1))
         context.connection.execute(
             sa.insert(HOSTS).values(
-                uuid=uuidutils.generate_uuid(), hostname=hostname
+                uuid=uuidutils.generate_uuid(),
+                hostname=hostname,
+                cleans=is_known.first() is None,
             )
         )
         row = context.connection.execute(query).one()

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cyborg.context import RequestContext
+from cyborg.db import cleaning as cleaning_db
 from cyborg.db import device_condition as condition_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
@@ -228,6 +229,8 @@ class Rows:
     attributes: Sequence[Any]
     # Those that hold, with ``device_id``.
     conditions: Sequence[Any] = ()
+    # How many handles of each deployable, by id, are being cleaned.
+    cleaning: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
 
 @engine.reader
@@ -251,6 +254,7 @@ def load(context: RequestContext, hostname: str) -> Rows:
             ATTRIBUTES.c.deployable_id.in_(host_db.deployable_ids(hostname)),
         ),
         conditions=condition_db.of_host(context, hostname),
+        cleaning=cleaning_db.of_host(context, hostname),
     )
 
 

@@ -16,6 +16,10 @@ from cyborg.db import models
 
 JOBS = models.Job.__table__
 
+# The step of a job that nobody has begun.
+QUEUED = "queued"
+_CARRIED = ("image", "untouched")
+
 # Finished jobs of these kinds stay: the API shows the last one of a target.
 KEPT_KINDS = (
     constants.JobKind.PROGRAM.value,
@@ -249,6 +253,12 @@ def delete(context: RequestContext, uuid: str, owner: str) -> bool:
 
 
 @engine.writer
+def delete_by_ids(context: RequestContext, ids: Collection[int]) -> None:
+    """Cancel jobs."""
+    context.connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_(ids)))
+
+
+@engine.writer
 def renumber(context: RequestContext, uuid: str, owner: str) -> bool:
     """Give a job an id that is greater than all; False if it is not ours."""
     row = context.connection.execute(
@@ -270,22 +280,34 @@ def renumber(context: RequestContext, uuid: str, owner: str) -> bool:
 
 
 @engine.reader
-def images_of_arqs(
+def carried_of_arqs(
     context: RequestContext, arq_ids: Collection[int]
 ) -> dict[int, dict[str, Any]]:
-    """Return what jobs were to load, as their payload; by ARQ id."""
+    """Return what clean-ups in place of the jobs of ARQs have to know.
+
+    :returns: their payload, by ARQ id
+    """
     rows = context.connection.execute(
-        sa.select(JOBS.c.arq_id, JOBS.c.payload).where(
-            JOBS.c.arq_id.in_(arq_ids)
-        )
+        sa.select(JOBS).where(JOBS.c.arq_id.in_(arq_ids))
     )
-    # An ARQ may have a job that loads nothing, besides.
-    payloads = [(row.arq_id, json.loads(row.payload)) for row in rows]
-    return {
-        arq_id: {"image": payload["image"]}
-        for arq_id, payload in payloads
-        if "image" in payload
-    }
+    carried: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        carried.setdefault(row.arq_id, {}).update(carried_of(row))
+    return carried
+
+
+def carried_of(job: Any) -> dict[str, Any]:
+    """Return what a clean-up in place of a job has to know.
+
+    ``image``: what was to be loaded; ``untouched``: nothing was begun on the
+    host, so there is nothing to clean.
+    """
+    payload = json.loads(job.payload)
+    kept = {name: payload[name] for name in _CARRIED if name in payload}
+    # An ARQ may have a job that is not about the host, besides.
+    if job.kind == constants.JobKind.BIND.value and job.step == QUEUED:
+        kept["untouched"] = True
+    return kept
 
 
 @engine.writer

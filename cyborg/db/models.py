@@ -96,6 +96,11 @@ class Host(Base):
     forced_down: orm.Mapped[bool] = orm.mapped_column(
         default=False, server_default=sa.false()
     )
+    # Seen first by a release that cleans devices; those of before are not
+    # cleaned before the operator says so.
+    cleans: orm.Mapped[bool] = orm.mapped_column(
+        default=False, server_default=sa.false()
+    )
     last_seen_at: orm.Mapped[datetime.datetime | None]
     last_full_report_at: orm.Mapped[datetime.datetime | None]
     placement_synced_at: orm.Mapped[datetime.datetime | None]

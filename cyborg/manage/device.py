@@ -1,83 +1,76 @@
-"""Shows what happened to devices, and frees those that are kept back.
+"""Shows what happened to devices, cleans and frees them."""
 
-An interrupted cleaning keeps a device from being given out.
-"""
-
+from collections.abc import Callable
 from collections.abc import Sequence
 
 from cyborg import manage
 from cyborg.common import exception
-from cyborg.common import states
-from cyborg.conductor.life import events
+from cyborg.conductor.work import cleaning
 from cyborg.context import RequestContext
 from cyborg.db import device as device_db
 from cyborg.db import device_event as event_db
 from cyborg.db import device_identity as identity_db
-from cyborg.db import device_state as state_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
-from cyborg.db import host_sync as sync_db
 from cyborg.db import paging
 from cyborg.manage import output
 
+_WHO = "cyborg-manage"
 COLUMNS = ("at", "kind", "who", "why", "detail")
 
 
 def release(
-    context: RequestContext, uuids: Sequence[str], use_json: bool
+    context: RequestContext,
+    uuids: Sequence[str],
+    use_json: bool,
+    force: bool = False,
 ) -> int:
     """Let devices be given out again; whoever says so answers for it.
 
+    :param force: also those that their agents may be cleaning
     :raises DeviceNotFound: one does not exist; nothing was changed
     :raises Conflict: one is not held back; nothing was changed
     """
-    released = _release(context, list(dict.fromkeys(uuids)))
-    if use_json:
-        output.as_json(
-            [{"uuid": uuid, "device_state": state} for uuid, state in released]
-        )
-        return manage.CLEAN
-    for uuid, state in released:
-        output.line(f"Device {uuid} is {state}.")
-    return manage.CLEAN
+    states = _all(
+        context,
+        uuids,
+        lambda uuid: cleaning.release(context, uuid, force=force, who=_WHO),
+    )
+    return _show(states, use_json)
+
+
+def clean(
+    context: RequestContext, uuids: Sequence[str], use_json: bool
+) -> int:
+    """Have devices cleaned; their agents do it.
+
+    :raises DeviceNotFound: one does not exist; nothing was changed
+    :raises Conflict: one is in use, or being cleaned; nothing was changed
+    """
+    states = _all(
+        context, uuids, lambda uuid: cleaning.clean(context, uuid, who=_WHO)
+    )
+    return _show(states, use_json)
 
 
 @engine.use_case
-def _release(
-    context: RequestContext, uuids: Sequence[str]
-) -> list[tuple[str, str]]:
-    devices = []
+def _all(
+    context: RequestContext,
+    uuids: Sequence[str],
+    change: Callable[[str], str],
+) -> dict[str, str]:
+    """Change all of the devices, or none; returns their states."""
+    uuids = list(dict.fromkeys(uuids))
+    hosts = set()
     for uuid in uuids:
         device = device_db.get(context, uuid)
         if device is None:
             raise exception.DeviceNotFound(uuid=uuid)
-        devices.append(device)
-    for hostname in sorted({device.hostname for device in devices}):
+        hosts.add(device.hostname)
+    # Those of several are always locked in this order.
+    for hostname in sorted(hosts):
         host_db.lock_or_create(context, hostname)
-    for device in devices:
-        now = device_db.get(context, device.uuid)
-        if now is None or now.device_state not in list(states.UNFIT):
-            raise exception.Conflict(
-                f"Device {device.uuid} is "
-                f"{now.device_state if now else 'gone'}; only one that is "
-                f"{', '.join(states.UNFIT)} can be released."
-            )
-    state_db.release(context, [device.id for device in devices])
-    events.record(
-        context,
-        [
-            events.of(
-                device, events.Kind.OFFERED, "an operator answers for it"
-            )
-            for device in devices
-        ],
-        "cyborg-manage",
-    )
-    for hostname in sorted({device.hostname for device in devices}):
-        # Placement has it reserved.
-        sync_db.mark(context, hostname)
-    found = [device_db.get(context, uuid) for uuid in uuids]
-    return [(row.uuid, str(row.device_state)) for row in found if row]
+    return {uuid: change(uuid) for uuid in uuids}
 
 
 def history(
@@ -101,4 +94,18 @@ def history(
         ],
         use_json,
     )
+    return manage.CLEAN
+
+
+def _show(states: dict[str, str], use_json: bool) -> int:
+    if use_json:
+        output.as_json(
+            [
+                {"uuid": uuid, "device_state": state}
+                for uuid, state in states.items()
+            ]
+        )
+        return manage.CLEAN
+    for uuid, state in states.items():
+        output.line(f"Device {uuid} is {state}.")
     return manage.CLEAN

@@ -12,15 +12,19 @@ something else; every key is optional::
      "mdev_type": "fake-1",     of MDEV handles
      "traits": [],              more traits, as trait0 ...
      "discover": {...}, "program": {...}, "update": {...},
-     "create_mdev": {...}, "remove_mdev": {...}}
+     "create_mdev": {...}, "remove_mdev": {...},
+     "cleaning": ["wipe"],      names of the steps of a cleaning
+     "holder": "qemu",          who has a card open
+     "clean": {...}}
 
 The last say how an operation goes: ``{"seconds": 5}`` takes that long,
 ``{"fail": "text"}`` raises, ``{"result": false}`` is refused by the card,
 ``{"hang": true}`` does not return while the file says so.
 
 What the card holds is kept in ``$state_path/fake-driver/``: a file for each
-mdev, ``mdev/<address>/<type>/<uuid>``, and the digest of the image last
-loaded, ``images/<address>``.
+mdev, ``mdev/<address>/<type>/<uuid>``, the digest of the image last
+loaded, ``images/<address>``, and a line for each step by which a handle was
+cleaned, ``cleaned/<handle>``.
 """
 
 import hashlib
@@ -50,6 +54,7 @@ class FakeDriver(
     driver.Programmable,
     driver.Updatable,
     driver.MdevProvider,
+    driver.Cleanable,
 ):
     """Reports cards that only exist in its control file."""
 
@@ -121,6 +126,33 @@ class FakeDriver(
 
     def has_mdev(self, address: str, mdev_type: str, uuid: str) -> bool:
         return self._mdev(address, mdev_type, uuid).exists()
+
+    def cleaning_steps(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> list[driver.Step]:
+        self._address(controlpath_id)
+        names = self._control().get("cleaning", ["wipe"])
+        if not names:
+            raise driver.CannotClean(reason="the card has no way to do so")
+        return [driver.Step(name, "what it holds", 60) for name in names]
+
+    def clean(
+        self,
+        controlpath_id: dict[str, Any],
+        handle: dict[str, Any],
+        step: driver.Step,
+    ) -> None:
+        if self._act("clean") is False:
+            raise exception.DriverError(reason=f"{step.name} was refused")
+        path = self._state() / "cleaned" / handle["uuid"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="ascii") as file:
+            file.write(f"{step.name}\n")
+
+    def holder(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> str | None:
+        return self._control().get("holder")
 
     # -- what is reported
 

@@ -188,13 +188,19 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
             or row.missing_since is not None
             # What guests have of it stays theirs.
             or row.withheld is not None
+            or _is_used_up(device, attributes.get(row.id, ()))
         )
+        cleaning = rows.cleaning.get(row.id, 0)
         provider = Provider(
             uuid=uuid_,
             names=names,
             resource_class=_resource_class(attributes.get(row.id, ())),
             total=row.num_accelerators,
-            reserved=row.num_accelerators if fenced else 0,
+            reserved=(
+                row.num_accelerators
+                if fenced
+                else min(cleaning, row.num_accelerators)
+            ),
             traits=_traits(attributes.get(row.id, ())),
             deployable_ids=(row.id,),
             stored=known is not None,
@@ -212,6 +218,13 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
             provider = _pooled(providers[uuid_], provider)
         providers[uuid_] = provider
     return providers
+
+
+def _is_used_up(device: Any, attributes: Iterable[Any]) -> bool:
+    """Tell whether a device that is given out once was given out."""
+    return device.device_state == states.DeviceState.ALLOCATED and any(
+        attribute.value == constants.ONE_TIME_TRAIT for attribute in attributes
+    )
 
 
 def _pooled(first: Provider, second: Provider) -> Provider:

@@ -29,6 +29,7 @@ from cyborg.conductor import quota
 from cyborg.conductor.life import events as history
 from cyborg.conductor.telling import notifications
 from cyborg.conductor.work import loads
+from cyborg.conductor.work import releases
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -36,6 +37,7 @@ from cyborg.db import bound_instance as bound_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import device_profile as profile_db
 from cyborg.db import engine
+from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import outbox as outbox_db
 
@@ -67,10 +69,12 @@ class Outcome:
 
     :ivar jobs: uuids of jobs on hosts
     :ivar events: whether there are events for Nova
+    :ivar providers: whether Placement has to follow
     """
 
     jobs: list[str] = dataclasses.field(default_factory=list)
     events: bool = False
+    providers: bool = False
 
 
 # -- bind
@@ -374,6 +378,16 @@ def _store_bind(
         outbox_db.create(context, events)
     if jobs:
         outcome.jobs += job_db.create(context, jobs, timeout)
+    for hostname in sorted(
+        {
+            by_id[handle.deployable_id].hostname
+            for handle in handles.values()
+            if by_id[handle.deployable_id].is_one_time
+        }
+    ):
+        # Nobody else is to be sent there.
+        sync_db.mark(context, hostname)
+        outcome.providers = True
     for row, binding in pending:
         if context.is_admin and binding.project_id is None:
             outcome.jobs += _find_owner_later(context, row)
@@ -433,8 +447,10 @@ def unbind(
     if not rows:
         return Outcome()
     instances = _lock_for_release(context, rows)
-    kept = _release_handles(context, rows)
+    kept, given = _release_handles(context, rows)
     outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
+    outcome.jobs += given.jobs
+    outcome.providers = given.fenced
     arq_db.set_unbound(context, [row.id for row in rows], keep_handle=kept)
     quota.moved(context, rows, State.UNBOUND)
     notifications.arqs(
@@ -504,8 +520,10 @@ def _delete(
             instances = _lock_for_release(context, rows)
     if not rows:
         return Outcome(), missing
-    kept = _release_handles(context, rows)
-    outcome = _queue_cleanup(context, [row for row in rows if row.id in kept])
+    kept, given = _release_handles(context, rows)
+    outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
+    outcome.jobs += given.jobs
+    outcome.providers = given.fenced
     if kept:
         arq_db.set_deleting(context, kept)
     quota.moved(context, rows)
@@ -538,10 +556,13 @@ def _lock_for_release(
     return instances
 
 
-def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
-    """Free handles that left nothing on their hosts.
+def _release_handles(
+    context: RequestContext, rows: Sequence[Any]
+) -> tuple[set[int], releases.Given]:
+    """Give back handles that left nothing on their hosts.
 
-    :returns: ids of the ARQs that keep theirs until the host is cleaned
+    :returns: ids of the ARQs that keep theirs until what was made for them
+        is removed, and what became of the others
     """
     held = {
         row.attach_handle_id: row.id
@@ -549,7 +570,7 @@ def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
         if row.attach_handle_id is not None
     }
     if not held:
-        return set()
+        return set(), releases.Given()
     # Where a job has begun, or a clean-up is under way, only a (repeated)
     # clean-up tells what is left.
     unclear = {
@@ -558,18 +579,15 @@ def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
         if row.attach_handle_id is not None and row.state != State.BOUND
     }
     simple = held.keys() - unclear
-    kept = set(unclear)
-    if simple:
-        freed = handle_db.release(context, simple, keep_host_work=True)
-        if freed < len(simple):
-            kept |= handle_db.needing_host_work(context, simple)
-    kept = {held[handle_id] for handle_id in kept}
+    given = releases.give_back(context, simple, keep_host_work=True)
+    kept = {held[handle_id] for handle_id in unclear | given.kept}
     history.record(
         context,
         [
             history.at(
                 row.deployable_id,
                 history.Kind.RELEASED,
+                given.why(row.attach_handle_id),
                 arq=row.uuid,
                 instance=row.instance_uuid,
                 project=row.project_id,
@@ -580,14 +598,14 @@ def _release_handles(context: RequestContext, rows: Sequence[Any]) -> set[int]:
             and row.id not in kept
         ],
     )
-    return kept
+    return kept, given
 
 
 def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:
     if not rows:
         return Outcome()
     arq_ids = [row.id for row in rows]
-    images = job_db.images_of_arqs(context, arq_ids)
+    carried = job_db.carried_of_arqs(context, arq_ids)
     job_db.delete_for_arqs(context, arq_ids)
     jobs = job_db.create(
         context,
@@ -597,7 +615,7 @@ def _queue_cleanup(context: RequestContext, rows: Sequence[Any]) -> Outcome:
                 "arq_id": row.id,
                 "deployable_id": row.deployable_id,
                 "attach_handle_id": row.attach_handle_id,
-                "payload": images.get(row.id, {}),
+                "payload": carried.get(row.id, {}),
             }
             for row in rows
         ],

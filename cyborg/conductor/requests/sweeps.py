@@ -24,6 +24,7 @@ from cyborg.conductor.life import conditions
 from cyborg.conductor.life import events
 from cyborg.conductor.requests import binding
 from cyborg.conductor.telling import notifications
+from cyborg.conductor.work import releases
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -259,16 +260,18 @@ def _free_leaked(
     ]
     simple = [row for row in rows if row not in on_host]
     for row in rows:
-        LOG.warning("Handle %s is in use by nobody; it is freed", row.uuid)
+        LOG.warning(
+            "Handle %s is in use by nobody; it is given back", row.uuid
+        )
     if simple:
-        handle_db.release(context, [row.id for row in simple])
+        given = releases.give_back(context, [row.id for row in simple])
         events.record(
             context,
             [
                 events.at(
                     row.deployable_id,
                     events.Kind.RELEASED,
-                    "it was in use by nobody",
+                    f"in use by nobody; {given.why(row.id)}",
                     handle=row.uuid,
                 )
                 for row in simple

@@ -17,9 +17,11 @@ from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
+from cyborg.common import constants
 from cyborg.common import faults
 from cyborg.common import service
 from cyborg.conductor import worker
+from cyborg.conductor.work import cleaning
 from cyborg.conductor.work import steps
 from cyborg.context import get_admin_context
 from cyborg.context import RequestContext
@@ -167,7 +169,10 @@ class JobRunner:
         context = get_admin_context()
         try:
             faults.point(f"{job.kind}-claimed")
-            steps.do(context, job, self._agent)
+            if job.kind == constants.JobKind.CLEAN:
+                cleaning.do(context, job, self._agent)
+            else:
+                steps.do(context, job, self._agent)
         except steps.Cancelled:
             LOG.info("Job %s (%s) was cancelled", job.uuid, job.kind)
         except steps.TryLater as error:

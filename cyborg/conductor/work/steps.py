@@ -8,6 +8,7 @@ host is undone by the clean-up that replaced it.
 
 import dataclasses
 import json
+import types
 from typing import Any
 
 from oslo_config import cfg
@@ -29,6 +30,7 @@ from cyborg.conductor.life import events
 from cyborg.conductor.telling import notifications
 from cyborg.conductor.work import images
 from cyborg.conductor.work import loads
+from cyborg.conductor.work import releases
 from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
@@ -126,6 +128,11 @@ class Work:
             "cpid_info": json.loads(self.target.cpid_info),
         }
 
+    def carried(self) -> dict[str, Any]:
+        """Return the payload of a clean-up in this job's place."""
+        job = self.job._asdict() | {"step": self.step}
+        return job_db.carried_of(types.SimpleNamespace(**job))
+
     @property
     def seconds_left(self) -> float:
         left = self.job.deadline_at - timeutils.utcnow()
@@ -136,6 +143,19 @@ class Work:
         return deadline is not None and timeutils.utcnow() > deadline
 
 
+def begin(
+    context: RequestContext, job: Any, agent: agent_rpcapi.AgentAPI
+) -> Work:
+    """Return a job with what it is about.
+
+    :raises Cancelled: that is gone
+    """
+    target = job_db.target(context, job)
+    if target is None:
+        raise Cancelled()
+    return Work(job, target, agent, json.loads(job.payload), job.step)
+
+
 def do(
     context: RequestContext, job: Any, agent: agent_rpcapi.AgentAPI
 ) -> None:
@@ -144,10 +164,7 @@ def do(
     :raises Cancelled: it is ours no more
     :raises TryLater: a peer does not answer; nothing is lost
     """
-    target = job_db.target(context, job)
-    if target is None:
-        raise Cancelled()
-    work = Work(job, target, agent, json.loads(job.payload), job.step)
+    work = begin(context, job, agent)
     try:
         {
             Kind.BIND: _bind,
@@ -158,12 +175,12 @@ def do(
         }[Kind(job.kind)](context, work)
     except exception.Overtaken as error:
         # If the job is ours all the same, later work has come and gone.
-        _renumber(context, work)
+        renumber(context, work)
         raise TryLater(error.faultstring) from error
 
 
 @engine.use_case
-def _renumber(context: RequestContext, work: Work) -> None:
+def renumber(context: RequestContext, work: Work) -> None:
     if not job_db.renumber(context, work.job.uuid, work.job.owner):
         raise Cancelled()
 
@@ -228,14 +245,14 @@ def _store_bound(context: RequestContext, work: Work) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.COMPLETED)
-    _record(context, work, events.Kind.BOUND)
+    record(context, work, events.Kind.BOUND)
     notifications.arq(
         context, notifications.Event.ARQ_BOUND, work.target.arq_id
     )
     LOG.info("ARQ %s is bound", work.target.arq_uuid)
 
 
-def _record(
+def record(
     context: RequestContext,
     work: Work,
     kind: events.Kind,
@@ -291,14 +308,13 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     ):
         raise Cancelled()
     _announce(context, work, Status.FAILED)
-    _record(context, work, events.Kind.FAILED, reason, task="bind")
+    record(context, work, events.Kind.FAILED, reason, task="bind")
     notifications.arq(
         context,
         notifications.Event.ARQ_BIND_FAILED,
         work.target.arq_id,
         reason=reason,
     )
-    image = work.payload.get("image")
     job_db.create(
         context,
         [
@@ -308,7 +324,7 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
                 "deployable_id": work.target.deployable_id,
                 "attach_handle_id": work.target.handle_id,
                 # The clean-up keeps the card from being loaded with it yet.
-                "payload": {"image": image} if image else {},
+                "payload": work.carried(),
             }
         ],
         None,
@@ -376,9 +392,18 @@ def _store_clean(context: RequestContext, work: Work) -> None:
             arq_db.delete(context, [arq.id])
         else:
             arq_db.drop_handle(context, arq.id)
-    handle_db.release(context, [work.target.handle_id])
-    _record(context, work, events.Kind.RELEASED)
-    LOG.info("Handle %s is free again", work.target.handle_uuid)
+    given = releases.give_back(
+        context,
+        [work.target.handle_id],
+        untouched="untouched" in work.payload,
+    )
+    record(
+        context,
+        work,
+        events.Kind.RELEASED,
+        given.why(work.target.handle_id),
+    )
+    LOG.info("Handle %s is given back", work.target.handle_uuid)
 
 
 @engine.use_case
@@ -392,7 +417,7 @@ def _give_up_cleaning(
     arq_db.move(
         context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
     )
-    _record(context, work, events.Kind.FAILED, reason, task="cleanup")
+    record(context, work, events.Kind.FAILED, reason, task="cleanup")
     LOG.error(
         "The agent of %s cannot clean the handle %s of ARQ %s: %s. Mend the "
         "host, then delete the ARQ again or use 'cyborg-manage arq release'",
@@ -578,7 +603,7 @@ def _store_loaded(
     attribute_db.set_programmed_traits(
         context, work.target.deployable_id, traits
     )
-    _record(
+    record(
         context,
         work,
         events.Kind.BITSTREAM,
@@ -716,7 +741,7 @@ def _finish(context: RequestContext, work: Work, error: str | None) -> None:
         return
     image = work.payload.get("image", {}).get("id")
     if error is not None:
-        _record(
+        record(
             context,
             work,
             events.Kind.FAILED,
@@ -725,7 +750,7 @@ def _finish(context: RequestContext, work: Work, error: str | None) -> None:
             image=image,
         )
     elif work.job.kind == Kind.FIRMWARE:
-        _record(context, work, events.Kind.FIRMWARE, image=image)
+        record(context, work, events.Kind.FIRMWARE, image=image)
 
 
 # -- ownership

@@ -794,7 +794,11 @@ def test_a_card_is_fenced_though_its_arq_has_other_work(
     assert [row.kind for row in store.rows(models.Job)] == ["bind", "owner"]
     store.delete(arqs)
     (job,) = store.rows(models.Job)
-    assert json.loads(job.payload) == {"image": {"id": IMAGE}}
+    assert json.loads(job.payload) == {
+        "image": {"id": IMAGE},
+        # Nobody has begun it.
+        "untouched": True,
+    }
     _run_due(store, agent)
     assert agent.fenced == [CPID]
 

@@ -73,6 +73,8 @@ heartbeat_timeout_threshold = 10
 kombu_reconnect_delay = 0.2
 rabbit_retry_interval = 1
 rabbit_interval_max = 1
+[cleaning]
+policy = FPGA:required
 [oslo_concurrency]
 lock_path = {state}/locks
 """

@@ -128,6 +128,19 @@ def _remove(cloud: clients.Cloud) -> Iterator[None]:
     cloud.site.equip("gpu-host", devices=1)
 
 
+def _clean(cloud: clients.Cloud) -> Iterator[None]:
+    """Give back what has to be clean before it is given again."""
+    instance = cloud.boot("plain")
+    _wait(instance, cloud, "Bound")
+    yield
+    cloud.delete(instance)
+
+
+def _clean_in_vain(cloud: clients.Cloud) -> Iterator[None]:
+    cloud.site.steer("fpga-host", cleaning=[])
+    yield from _clean(cloud)
+
+
 def _disable(cloud: clients.Cloud) -> Iterator[None]:
     yield
     cloud.set_status(random.Random(0), "disable")
@@ -184,16 +197,27 @@ SCENES: dict[str, Scene] = {
     "agent-mdev-removed": _delete,
     "agent-mdev-forgotten": _delete,
     "agent-reported": _report,
+    "clean-claimed": _clean,
+    "clean-begun": _clean,
+    "clean-answered": _clean,
+    "clean-stored": _clean,
+    "clean-given-up": _clean_in_vain,
+    "agent-clean-intended": _clean,
+    "agent-clean-step": _clean,
+    "agent-clean-stepped": _clean,
+    "agent-clean-recorded": _clean,
 }
 
 
 CORE = (
+    "agent-clean-stepped",
     "agent-mdev-made",
     "agent-mdev-removed",
     "agent-programmed",
     "bind-committed",
     "bind-prepared",
     "bind-programmed",
+    "clean-answered",
     "cleanup-cleaned",
     "delete-committed",
     "outbox-sent",
