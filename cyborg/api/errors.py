@@ -14,6 +14,7 @@ from oslo_log import log as logging
 from oslo_middleware import sizelimit
 from webob import exc as webob_exc
 
+from cyborg.api import text
 from cyborg.api import versions
 from cyborg.common import exception
 from cyborg.common.i18n import _
@@ -36,14 +37,14 @@ class Explained(exception.CyborgException):
         self.code = code
 
 
-def body(status: int, text: str, environ: dict[str, Any]) -> bytes:
+def body(status: int, message: str, environ: dict[str, Any]) -> bytes:
     """Return the body of an error response.
 
     :param environ: of the request, which says in which version
     """
     fault: Any = {
         "faultcode": "Client" if status < 500 else "Server",
-        "faultstring": text,
+        "faultstring": text.as_sent(message),
         "debuginfo": None,
     }
     if versions.of_errors(environ) < versions.STRICT:
@@ -114,10 +115,10 @@ def response_headers(length: int) -> list[tuple[str, str]]:
 
 
 def respond(
-    environ: dict[str, Any], start_response: Any, status: int, text: str
+    environ: dict[str, Any], start_response: Any, status: int, message: str
 ) -> list[bytes]:
     """Answer with an error, from outside the application."""
-    content = body(status, text, environ)
+    content = body(status, message, environ)
     phrase = HTTPStatus(status).phrase
     start_response(f"{status} {phrase}", response_headers(len(content)))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]

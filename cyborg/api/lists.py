@@ -24,17 +24,27 @@ Render = Callable[[Rows], list[dict[str, Any]]]
 
 # Names that the paging arguments have in the query.
 ARGUMENTS = ("limit", "marker", "sort_key", "sort_dir")
+# Of one argument, each looked up in an index.
+MOST_VALUES = 1000
 FIELD = "filters.field"
 VALUE = "filters.value"
 
 
-def split(value: str | None) -> list[str] | None:
+def split(value: str | None, name: str) -> list[str] | None:
     """Return the items of ``a,b``; None for None.
 
     Spaces, empty items and repetitions count for nothing.
+
+    :param name: of the argument
+    :raises Invalid: there are too many
     """
     if value is None:
         return None
+    if value.count(",") >= MOST_VALUES:
+        raise exception.Invalid(
+            _("query.%(name)s: %(most)d values are the most.")
+            % {"name": name, "most": MOST_VALUES}
+        )
     items = (item.strip() for item in value.split(","))
     return list(dict.fromkeys(item for item in items if item))
 

@@ -28,6 +28,10 @@ DEFAULT_PREFIX = "/accelerator"
 _MEDIA_TYPES = ("application/json", "application/json-patch+json")
 
 
+# Each costs a condition at most: no query that means something has as many.
+MOST_ARGUMENTS = 100
+
+
 class NoProject(exception.Forbidden):
     template = _("%(rule)s requires a token that is scoped to a project.")
 
@@ -85,12 +89,18 @@ class Request(webob.BaseRequest):
 
     @functools.cached_property
     def query(self) -> dict[str, list[str]]:
-        """The query: each name with its values, ready to be looked for."""
-        arguments = self.GET
-        return {
-            name: [text.to_find(value) for value in arguments.getall(name)]
-            for name in arguments
-        }
+        """The query: each name with its values, ready to be looked for.
+
+        :raises Invalid: it has too many arguments
+        """
+        if self.query_string.count("&") >= MOST_ARGUMENTS:
+            raise exception.Invalid(
+                _("query: %d arguments are the most.") % MOST_ARGUMENTS
+            )
+        found: dict[str, list[str]] = {}
+        for name, value in self.GET.items():
+            found.setdefault(name, []).append(text.to_find(value))
+        return found
 
     def argument(self, name: str) -> str | None:
         """Return a value of the query, None if it is not there."""

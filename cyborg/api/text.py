@@ -1,5 +1,6 @@
 """Text from clients: what the database can hold, and uuids."""
 
+import collections
 import json
 import re
 from typing import Any
@@ -30,6 +31,9 @@ def as_uuid(value: str) -> str:
 
 # A noncharacter, so that nothing that is stored has it.
 _NOWHERE = "\uffff"
+_SENT = re.compile(f"{_NOWHERE}([0-9a-f]+){_NOWHERE}")
+
+_LONGEST = 300
 
 # Levels of the deepest document that is read; those of clients have five.
 _DEEPEST = 32
@@ -38,9 +42,25 @@ _DEEPEST = 32
 def to_find(value: str) -> str:
     """Return a text to look for: the same, if it can be found at all.
 
-    Otherwise one that every engine can look for, in vain.
+    Otherwise one that every engine can look for, in vain, and of which
+    :func:`as_sent` makes the same again.
     """
-    return text.storable(value, _NOWHERE)
+    return text.storable(
+        value, lambda match: f"{_NOWHERE}{ord(match[0]):x}{_NOWHERE}"
+    )
+
+
+def as_sent(message: str) -> str:
+    """Return a message with what clients looked for as they wrote it."""
+    return _SENT.sub(lambda match: chr(int(match[1], 16)), message)
+
+
+def short(message: str) -> str:
+    """Return a message without the middle of what a client sent in it."""
+    if len(message) <= _LONGEST:
+        return message
+    half = _LONGEST // 2 - 10
+    return f"{message[:half]} … {message[-half:]}"
 
 
 def check(value: Any, name: str) -> None:
@@ -48,19 +68,35 @@ def check(value: Any, name: str) -> None:
 
     :raises Invalid: naming the member
     """
+    place = _unstorable(value)
+    if place is not None:
+        raise exception.Invalid(
+            _("%s holds a character that cannot be stored.")
+            % short(name + place)
+        )
+
+
+def _unstorable(value: Any) -> str | None:
+    """Return where the first text is that cannot be stored, None if nowhere.
+
+    The way there is written on the way back: to have it ready would take as
+    long as the names in it are for every text that is well.
+    """
     if isinstance(value, str):
-        if not text.is_storable(value):
-            raise exception.Invalid(
-                _("%s holds a character that cannot be stored.") % name
-            )
-    elif isinstance(value, dict):
+        return None if text.is_storable(value) else ""
+    if isinstance(value, dict):
         for key, item in value.items():
             if not text.is_storable(key):
-                check(key, _("A member of %s") % name)
-            check(item, f"{name}.{key}")
+                return _(": the name of a member")
+            place = _unstorable(item)
+            if place is not None:
+                return f".{key}{place}"
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            check(item, f"{name}[{index}]")
+            place = _unstorable(item)
+            if place is not None:
+                return f"[{index}]{place}"
+    return None
 
 
 def _check_depth(value: Any, left: int = _DEEPEST) -> None:
@@ -76,9 +112,9 @@ def _check_depth(value: Any, left: int = _DEEPEST) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _value in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(_("%s is given twice") % twice)
+        counts = collections.Counter(name for name, _value in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        raise ValueError(_("%s is given twice") % short(twice))
     return members
 
 

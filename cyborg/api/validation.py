@@ -118,8 +118,5 @@ class Validator:
                 "where": where,
                 "rule": error.schema["errorMessage"],
             }
-        rule = error.message
-        if len(rule) > 300:
-            # It quotes what the client sent.
-            rule = f"{rule[:140]} … {rule[-140:]}"
-        return f"{where}: {rule}"
+        # It quotes what the client sent.
+        return f"{where}: {text.short(error.message)}"

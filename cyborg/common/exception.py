@@ -87,6 +87,10 @@ class PolicyNotAuthorized(Forbidden):
     template = _("Policy does not allow %(rule)s to be performed.")
 
 
+class PolicyUnavailable(ServiceUnavailable):
+    template = _("Whom policy asks about %(rule)s does not answer: %(reason)s")
+
+
 class ServiceTokenRequired(Forbidden):
     # Clients look for "requires a service token" in this text.
     template = _("%(operation)s requires a service token.")

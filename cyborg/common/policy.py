@@ -22,8 +22,9 @@ LOG = logging.getLogger(__name__)
 
 # Seconds between two looks for changed policy files.
 _LOOK_INTERVAL = 1.0
-# What oslo.policy ends with where a file is no YAML, or not of rules.
-_UNREADABLE = (ValueError, AttributeError, OSError)
+# What oslo.policy ends with where a file is no YAML, or not of rules, or has
+# a number for a rule.
+_UNREADABLE = (ValueError, TypeError, AttributeError, OSError)
 
 _lock = threading.Lock()
 _enforcer: policy.Enforcer | None = None
@@ -109,6 +110,7 @@ def authorize(
     a record is decided by the query that reads it.
 
     :raises PolicyNotAuthorized: if it does not
+    :raises PolicyUnavailable: whom the rule says to ask does not answer
     """
     if target is None:
         target = {
@@ -119,3 +121,12 @@ def authorize(
         get_enforcer().authorize(rule, target, context, do_raise=True)
     except (policy.PolicyNotAuthorized, policy.InvalidScope) as error:
         raise exception.PolicyNotAuthorized(rule=rule) from error
+    except RecursionError as error:
+        LOG.error("Policy: %s refers to itself, and admits nobody", rule)
+        raise exception.PolicyNotAuthorized(rule=rule) from error
+    except (RuntimeError, OSError) as error:
+        # Of a check that asks a URL; the first says that it took too long,
+        # or that a certificate is not there.
+        raise exception.PolicyUnavailable(
+            rule=rule, reason=str(error)
+        ) from error

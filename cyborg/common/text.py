@@ -1,5 +1,6 @@
 """Text from others: what the database can hold, and what people are shown."""
 
+from collections.abc import Callable
 import re
 
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff\uffff-\U0010ffff]")
@@ -14,8 +15,11 @@ def is_storable(value: str) -> bool:
     return _NOT_STORABLE.search(value) is None
 
 
-def storable(value: str, instead: str) -> str:
-    """Return a text with ``instead`` for what not every engine holds."""
+def storable(value: str, instead: str | Callable[[re.Match[str]], str]) -> str:
+    """Return a text with ``instead`` for what not every engine holds.
+
+    :param instead: the same for all, or returns it for a character
+    """
     return _NOT_STORABLE.sub(instead, value)
 
 

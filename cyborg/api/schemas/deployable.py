@@ -39,6 +39,9 @@ _FILTERS = {
 _LISTS = common.with_filter_array(common.paged(SORT_KEYS, _FILTERS), _ARRAY)
 _LISTS["properties"]["attribute"] = {
     "type": "array",
+    # Each is one more condition of the query.
+    "maxItems": 32,
+    "errorMessage": "can be given 32 times at most",
     "items": {
         "type": "string",
         "pattern": "^[^:]+:",

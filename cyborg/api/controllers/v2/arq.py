@@ -47,7 +47,7 @@ def _uuids(value: str | None, name: str) -> list[str] | None:
 
     :raises Invalid: one of them is none
     """
-    items = lists.split(value)
+    items = lists.split(value, name)
     if items is None:
         return None
     uuids = []
@@ -312,7 +312,7 @@ class ARQsController:
     def delete_many(self, request: Request) -> None:
         """Delete accelerator requests, by uuid or of an instance."""
         instance = request.argument("instance")
-        uuids = lists.split(request.argument("arqs"))
+        uuids = lists.split(request.argument("arqs"), "arqs")
         if (instance is None) == (not uuids):
             raise exception.Invalid(
                 _("query: exactly one of arqs and instance is needed.")

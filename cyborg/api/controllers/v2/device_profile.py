@@ -49,7 +49,10 @@ def _names(request: Request) -> list[str]:
     value, name = request.argument("value"), request.argument("name")
     if value is not None and name is not None:
         raise exception.Invalid(_("Either value or name can be given."))
-    names = lists.split(value if value is not None else name)
+    if value is not None:
+        names = lists.split(value, "value")
+    else:
+        names = lists.split(name, "name")
     if not names:
         raise exception.Invalid(
             _("Which profiles to delete has to be in the path or in value.")
@@ -85,10 +88,10 @@ class DeviceProfilesController:
     def index(self, request: Request) -> bytes:
         """List device profiles."""
         query = lists.merge_filters(request.query)
-        uuids = lists.split(query.get("uuid"))
+        uuids = lists.split(query.get("uuid"), "uuid")
         if uuids is not None:
             uuids = [text.canonical_uuid(uuid) or uuid for uuid in uuids]
-        names = lists.split(query.get("name"))
+        names = lists.split(query.get("name"), "name")
         return lists.respond(
             request,
             "device_profiles",

@@ -17,6 +17,8 @@ from cyborg.tests.fixtures import process
 @pytest.fixture(autouse=True)
 def _fresh_enforcer() -> Iterator[None]:
     CONF([], project="cyborg", default_config_files=[])
+    # It registers the options.
+    policy.get_enforcer()
     policy.reset()
     yield
     policy.reset()
@@ -107,3 +109,30 @@ def test_file_of_the_package_changes_nothing(
     member.can(policies.GET_ALL)
     with pytest.raises(exception.PolicyNotAuthorized):
         member.can(policies.ALL_PROJECTS)
+
+
+@pytest.mark.parametrize(
+    ("rule", "refusal"),
+    [
+        # Round and round.
+        ('"a": "rule:b"\n"b": "rule:a"\n"%s": "rule:a"', exception.Forbidden),
+        # Nothing listens on the port that is for nothing.
+        ('"%s": "http://127.0.0.1:9/"', exception.ServiceUnavailable),
+        ('"%s": "https://127.0.0.1:9/"', exception.ServiceUnavailable),
+    ],
+)
+def test_rules_that_cannot_be_decided(
+    member: context.RequestContext,
+    file: pathlib.Path,
+    rule: str,
+    refusal: type[Exception],
+) -> None:
+    file.write_text(rule % policies.CREATE)
+    with pytest.raises(refusal):
+        member.can(policies.CREATE)
+
+
+def test_number_for_a_rule_is_refused_at_start(file: pathlib.Path) -> None:
+    file.write_text(f'"{policies.CREATE}": 5')
+    with pytest.raises(exception.ConfigInvalid, match="policy_file"):
+        policy.check()
