@@ -8,14 +8,11 @@ import os
 import socket
 import ssl
 import sys
-import threading
-from typing import Any
 
-from cheroot import wsgi
-from cheroot.ssl import builtin
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from cyborg.api import server as http
 from cyborg.api import wsgi_app
 from cyborg.common import exception
 from cyborg.common import rpc
@@ -29,46 +26,35 @@ LOG = logging.getLogger(__name__)
 
 # A process does not get more done with more: Python runs one at a time.
 _THREADS = 10
-_BACKLOG = 128
 
 
 class Server:
-    """One process' HTTP server.
+    """One process' HTTP server, as the options say.
 
     :param shared: others listen on the same port
     """
 
-    def __init__(self, application: Any, shared: bool) -> None:
-        self._server = wsgi.Server(
-            (CONF.api.host_ip, CONF.api.port),
+    def __init__(self, application: http.Application, shared: bool) -> None:
+        self._server = http.Server(
             application,
-            numthreads=_THREADS,
-            request_queue_size=_BACKLOG,
-            reuse_port=shared,
-            server_name=CONF.api.host_ip,
-        )
-        # Requests that are being answered have this long to be.
-        self._server.shutdown_timeout = _drain_time()
-        # Proxies keep more connections open than cheroot expects.
-        self._server.keep_alive_conn_limit = 1000
-        if CONF.api.enable_ssl_api:
-            self._server.ssl_adapter = tls_adapter()
-        self._thread = threading.Thread(
-            target=self._server.serve, name="http", daemon=True
+            (CONF.api.host_ip, CONF.api.port),
+            threads=_THREADS,
+            most_body=lambda: CONF.oslo_middleware.max_request_body_size,
+            tls=tls_context() if CONF.api.enable_ssl_api else None,
+            shared=shared,
+            drain=_drain_time(),
         )
 
     def start(self) -> None:
         try:
-            self._server.prepare()
+            self._server.start()
         except OSError as error:
             raise _cannot_listen(error) from error
-        self._thread.start()
         LOG.info("Listening on %s:%s", CONF.api.host_ip, CONF.api.port)
 
     def stop(self) -> None:
         """Take no new requests, and answer those that are being worked on."""
         self._server.stop()
-        self._thread.join()
 
 
 def _drain_time() -> int:
@@ -87,7 +73,7 @@ def _cannot_listen(error: OSError) -> exception.ConfigInvalid:
     )
 
 
-def tls_adapter() -> builtin.BuiltinSSLAdapter:
+def tls_context() -> ssl.SSLContext:
     """Return what makes connections encrypted, as ``[ssl]`` says.
 
     :raises ConfigInvalid: a file is missing or cannot be used
@@ -97,18 +83,20 @@ def tls_adapter() -> builtin.BuiltinSSLAdapter:
             option="[api] enable_ssl_api",
             reason=_("[ssl] cert_file and key_file are needed."),
         )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        adapter = builtin.BuiltinSSLAdapter(
-            CONF.ssl.cert_file, CONF.ssl.key_file, ciphers=CONF.ssl.ciphers
-        )
+        context.load_cert_chain(CONF.ssl.cert_file, CONF.ssl.key_file)
+        if CONF.ssl.ciphers:
+            context.set_ciphers(CONF.ssl.ciphers)
         if CONF.ssl.ca_file:
-            adapter.context.load_verify_locations(CONF.ssl.ca_file)
-            adapter.context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(CONF.ssl.ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:
         raise exception.ConfigInvalid(
             option="[ssl]", reason=str(error)
         ) from error
-    return adapter
+    return context
 
 
 def check_port() -> None:
@@ -145,7 +133,7 @@ def _check() -> None:
     check_port()
     wsgi_app.load()
     if CONF.api.enable_ssl_api:
-        tls_adapter()
+        tls_context()
     db_engine.configure()
     rpc.get_transport()
     # Not for two processes.

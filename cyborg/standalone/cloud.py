@@ -137,7 +137,7 @@ class Cloud:
             ) from error
 
     def _serve(self, application: Any, port: int, threads: int) -> int:
-        server = http.Server(application, port, threads)
+        server = http.make(application, port, threads)
         try:
             taken = server.start()
         except OSError as error:

@@ -99,7 +99,7 @@ def bases(recorder: Recorder) -> Iterator[dict[str, str]]:
             application: Any = recorder
             if prefix:
                 application = wsgi.PathInfoDispatcher({prefix: recorder})
-            server = http.Server(application, 0, 2)
+            server = http.make(application, 0, 2)
             urls[prefix] = f"http://{http.ADDRESS}:{server.start()}"
             stack.callback(server.stop)
         yield urls
