@@ -23,6 +23,7 @@ from cyborg.agent import hotplug
 from cyborg.agent import images
 from cyborg.agent import in_use
 from cyborg.agent import intents
+from cyborg.agent import key as host_key
 from cyborg.agent import machine
 from cyborg.agent import recovery
 from cyborg.agent import report
@@ -81,7 +82,7 @@ class AgentManager:
 
     def __init__(
         self,
-        conductor: conductor_rpcapi.ConductorAPI,
+        conductor: conductor_rpcapi.Reports,
         host: str,
         listen: Callable[[str], None] | None = None,
         source: images.Source | None = None,
@@ -98,6 +99,7 @@ class AgentManager:
         self._recovered = threading.Event()
         self._uneasy = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._registered: list[Callable[[], None]] = []
         self._watcher: hotplug.Watcher | None = None
 
     # -- life
@@ -124,7 +126,12 @@ class AgentManager:
             directory / "in_use.json", self._uneasy.set
         )
         self._reporter = reporter.Reporter(
-            self._conductor, self._host, cache, here, self._in_use
+            self._conductor,
+            self._host,
+            cache,
+            here,
+            self._in_use,
+            host_key.read_or_make(directory),
         )
         self._images = image_store
         log = intents.IntentLog(directory / "intents.json", here.boot_id)
@@ -160,6 +167,20 @@ class AgentManager:
                 )
                 self._watcher.start()
 
+    @property
+    def hostname(self) -> str | None:
+        """The host's name in Placement; None until it is registered."""
+        return self._reporter.hostname
+
+    @property
+    def speaker(self) -> dict[str, Any]:
+        """Who speaks, as conductors are told with every message."""
+        return self._reporter.speaker
+
+    def on_registered(self, callback: Callable[[], None]) -> None:
+        """Have this called once the host's name is known."""
+        self._registered.append(callback)
+
     def stop(self) -> None:
         """End all threads; one that hangs in a driver is left behind."""
         self._ended.set()
@@ -185,6 +206,8 @@ class AgentManager:
             # Conductors of earlier releases call by the provider's name.
             self._listen(hostname)
         self._wanted.set()
+        for callback in self._registered:
+            callback()
 
     def _look(self) -> None:
         """Look at the hardware, and whether it has what guests own."""

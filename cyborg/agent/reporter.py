@@ -34,20 +34,24 @@ class Reporter:
 
     :param here: the machine
     :param known: what the conductor says is in use goes here
+    :param key: shows that it is this host which speaks
     """
 
     def __init__(
         self,
-        conductor: rpcapi.ConductorAPI,
+        conductor: rpcapi.Reports,
         host: str,
         cache: report.Cache,
         here: machine.Machine,
         known: in_use.InUse,
+        key: str | None = None,
     ) -> None:
         self._conductor = conductor
         self._host = host
         self._cache = cache
-        self._speaker = here.speaker()
+        self.speaker = here.speaker()
+        if key is not None:
+            self.speaker["key"] = key
         self._in_use = known
         self._lock = threading.Lock()
         self._report: report.Report | None = None
@@ -89,7 +93,7 @@ class Reporter:
                 context,
                 names,
                 self._host,
-                agent=self._speaker,
+                agent=self.speaker,
                 # Which of the names it is, only the answer will say.
                 in_use="",
             )
@@ -150,8 +154,12 @@ class Reporter:
                     cyborg_context.get_admin_context(),
                     self.hostname,
                     job_uuid,
+                    self.speaker,
                 )
-            except exception.ServiceUnavailable as error:
+            except (
+                exception.ServiceUnavailable,
+                exception.HostKeyRefused,
+            ) as error:
                 LOG.warning("Not told: %s", error.faultstring)
 
     def heartbeat(self) -> None:
@@ -171,7 +179,7 @@ class Reporter:
             self._conductor.report_guests(
                 cyborg_context.get_admin_context(),
                 self.hostname,
-                self._speaker,
+                self.speaker,
                 [finding.as_dict() for finding in findings],
             )
         except exception.PeerTooOld:
@@ -196,6 +204,8 @@ class Reporter:
             return
         try:
             self._send_to(self.hostname)
+        except exception.HostKeyRefused as error:
+            LOG.error("Not reported: %s", error.faultstring)
         except exception.CyborgException as error:
             LOG.warning("Not reported: %s", error.faultstring)
         except Exception:
@@ -234,7 +244,7 @@ class Reporter:
                 hostname,
                 self._host,
                 digest,
-                agent=self._speaker,
+                agent=self.speaker,
                 in_use=self._in_use.digest(hostname),
             )
             self._in_use.take(hostname, answer.get("in_use"), asked_at)
@@ -249,7 +259,7 @@ class Reporter:
             rpc_host=self._host,
             digest=current.digest,
             drivers=current.drivers,
-            agent=self._speaker,
+            agent=self.speaker,
         )
         faults.point("agent-reported")
         self._cache.set_reported(hostname, current.digest)

@@ -7,8 +7,10 @@ from oslo_config import cfg
 from oslo_privsep import priv_context
 
 from cyborg.agent import dry_run
+from cyborg.agent import errands
 from cyborg.agent import manager as agent_manager
 from cyborg.common import constants
+from cyborg.common import rpc
 from cyborg.common import service
 from cyborg.conductor import rpcapi as conductor_rpcapi
 
@@ -36,6 +38,30 @@ class Daemon:
         self._manager: agent_manager.AgentManager | None = None
 
     def start(self) -> None:
+        if rpc.has_agents_bus():
+            self._service = running = self._apart()
+        else:
+            self._service = running = self._among_services()
+        running.start()
+
+    def _apart(self) -> service.Service:
+        """Return what runs on the bus that agents have of their own."""
+        rpc.be_agent(CONF.host)
+        door = conductor_rpcapi.agents_door()
+        manager = agent_manager.AgentManager(door, CONF.host)
+        manager.load_drivers()
+        self._manager = manager
+        target = rpc.agent_target(CONF.host)
+        return service.Service(
+            errands.Errands(door, manager),
+            target.topic,
+            [target.server],
+            target.version,
+            target.exchange,
+            rpc.AGENTS,
+        )
+
+    def _among_services(self) -> service.Service:
         manager = agent_manager.AgentManager(
             conductor_rpcapi.remote(),
             CONF.host,
@@ -44,10 +70,10 @@ class Daemon:
         # Options that drivers refuse end the process before it is reachable.
         manager.load_drivers()
         self._manager = manager
-        self._service = running = service.Service(
+        running = service.Service(
             manager, constants.AGENT_TOPIC, [CONF.host], manager.target.version
         )
-        running.start()
+        return running
 
     def discover(self) -> None:
         if self._manager is not None:

@@ -9,8 +9,10 @@ import sys
 from oslo_config import cfg
 
 from cyborg.common import constants
+from cyborg.common import rpc
 from cyborg.common import service
 from cyborg.common import workers
+from cyborg.conductor import agents
 from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
 from cyborg.db import engine as db_engine
@@ -18,21 +20,47 @@ from cyborg.db import engine as db_engine
 CONF = cfg.CONF
 
 
+def _services() -> list[service.Service]:
+    conductor = manager.ConductorManager()
+    services = [
+        service.Service(
+            conductor,
+            constants.CONDUCTOR_TOPIC,
+            [CONF.host],
+            rpcapi.VERSION,
+        )
+    ]
+    if rpc.has_agents_bus():
+        target = rpc.reports_target(CONF.host)
+        services.append(
+            service.Service(
+                agents.AgentsDoor(conductor),
+                target.topic,
+                [target.server],
+                target.version,
+                target.exchange,
+                rpc.AGENTS,
+            )
+        )
+    return services
+
+
 def _serve() -> int:
-    daemon = service.Service(
-        manager.ConductorManager(),
-        constants.CONDUCTOR_TOPIC,
-        [CONF.host],
-        rpcapi.VERSION,
-    )
+    services = _services()
 
     def start() -> None:
         # Waits for the database, as its options say, before anybody calls.
         with db_engine.get_engine().connect():
             pass
-        daemon.start()
+        for each in services:
+            each.start()
 
-    return service.serve(start, daemon.stop)
+    def stop() -> None:
+        # Agents may bring results until the work that waits for them ends.
+        for each in services:
+            each.stop()
+
+    return service.serve(start, stop)
 
 
 def main() -> int:

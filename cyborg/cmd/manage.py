@@ -12,6 +12,7 @@ from cyborg import manage
 from cyborg.common import service
 from cyborg.common import states
 from cyborg.manage import arq
+from cyborg.manage import bus
 from cyborg.manage import device
 from cyborg.manage import handle
 from cyborg.manage import host
@@ -107,6 +108,22 @@ def _host_discover(context: Any, options: Any) -> int:
 def _device_history(context: Any, options: Any) -> int:
     """List what happened to a device, also to one that is gone."""
     return device.history(context, options.uuid, options.limit, options.json)
+
+
+def _host_rekey(context: Any, options: Any) -> int:
+    """Forget the key that a host is known by, or lay another one down."""
+    return host.rekey(context, options.hostname, options.key_file)
+
+
+def _bus_permissions(context: Any, options: Any) -> int:
+    """Print commands that give agents a message bus of their own."""
+    return bus.permissions(
+        context,
+        options.agents,
+        options.vhost,
+        options.conductor_user,
+        not options.no_users,
+    )
 
 
 def _service_list(context: Any, options: Any) -> int:
@@ -229,6 +246,32 @@ def add_commands(subparsers: Any) -> None:
         help="how many events, the latest; 0 means all (default: 100)",
     )
     json_option(command)
+    command = add("host", "rekey", _host_rekey)
+    command.add_argument("hostname", metavar="host")
+    command.add_argument(
+        "--key-file",
+        metavar="<file>",
+        help="the key that its agent has; otherwise the next one that it "
+        "shows is believed",
+    )
+    command = add("bus", "permissions", _bus_permissions)
+    command.add_argument(
+        "agents",
+        metavar="host",
+        nargs="*",
+        help="[DEFAULT] host of an agent; all that have reported if none",
+    )
+    command.add_argument(
+        "--vhost", default="cyborg-agents", help="name of the virtual host"
+    )
+    command.add_argument(
+        "--conductor-user", metavar="<user>", help="user of the conductors"
+    )
+    command.add_argument(
+        "--no-users",
+        action="store_true",
+        help="the users exist: only permissions",
+    )
     json_option(add("service", "list", _service_list))
     command = add("quota", "recount", _quota_recount)
     dry_run_option(command)

@@ -56,6 +56,7 @@ class Checks(
         ("Messaging", peer.PeerChecks.message_bus),
         ("RPC Version Pins", peer.PeerChecks.version_pins),
         ("Host Names", peer.PeerChecks.host_names),
+        ("Host Keys", peer.PeerChecks.host_keys),
         ("Bitstreams", bitstream.BitstreamChecks.bitstreams),
         ("Deprecated Options", file.FileChecks.options),
         ("Unknown Options", file.FileChecks.unknown_options),

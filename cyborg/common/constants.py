@@ -183,3 +183,5 @@ QUOTA_CLASS = "class:"
 
 CONDUCTOR_TOPIC = "cyborg-conductor"
 AGENT_TOPIC = "cyborg-agent"
+# Where conductors hear agents that have a bus of their own.
+REPORTS_TOPIC = "cyborg-agent-reports"

@@ -91,6 +91,13 @@ class PolicyUnavailable(ServiceUnavailable):
     template = _("Whom policy asks about %(rule)s does not answer: %(reason)s")
 
 
+class HostKeyRefused(Forbidden):
+    template = _(
+        "A report for host %(host)s came with %(how)s. If it is the host's "
+        "own, run 'cyborg-manage host rekey %(host)s'."
+    )
+
+
 class ServiceTokenRequired(Forbidden):
     # Clients look for "requires a service token" in this text.
     template = _("%(operation)s requires a service token.")

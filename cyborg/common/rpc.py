@@ -1,20 +1,31 @@
-"""The message bus: one transport per process, clients and servers."""
+"""The message bus: its transports, clients and servers.
+
+Services share one. Agents may have another of their own, ``[agent_transport]
+transport_url``, where each host has a user that may do little: there every
+name that an agent uses has its host's name in it, and what agents and
+conductors share is an exchange that nobody can delete.
+"""
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import functools
 import inspect
+import os
+import re
 import socket
 import threading
 import types
 from typing import Any
 
 from kombu import exceptions as kombu_exceptions
+from oslo_concurrency import lockutils
 from oslo_config import cfg
 import oslo_messaging as messaging
 from oslo_messaging import opts as messaging_opts
 
 from cyborg import context as cyborg_context
+from cyborg.common import constants
 from cyborg.common import exception
 
 CONF = cfg.CONF
@@ -29,10 +40,169 @@ _TRIES = 2
 _TIMEOUT = 2
 _PORTS = {"rabbit": 5672, "amqp": 5672, "kafka": 9092}
 
+# Brought by every broker, and kept: who may use it cannot delete it.
+AGENTS_EXCHANGE = "amq.topic"
+# The process' part in the names of an agent's queues.
+_AGENT_PROCESS = "cyborg-agent"
+
 _lock = threading.Lock()
-_transport: Any = None
-# Whether anything was ever sent.
-_connected = False
+
+
+@dataclasses.dataclass
+class Bus:
+    """A bus, and this process's transport on it.
+
+    :ivar connected: whether anything was sent since something went wrong
+    """
+
+    group: str
+    option: str
+    transport: Any = None
+    connected: bool = False
+    # Given to the driver with the URL: names by which an agent is known.
+    query: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def url(self) -> Any:
+        """The URL of the configuration, parsed.
+
+        :raises ConfigInvalid: it cannot be
+        """
+        # The library registers its own option, and only then.
+        own = None if self is SERVICES else CONF[self.group][self.option]
+        with self._complaining():
+            url = messaging.TransportURL.parse(CONF, own)
+        if self.query and url.transport in _RABBIT:
+            url.query.update(self.query)
+        return url
+
+    @contextlib.contextmanager
+    def _complaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            messaging.InvalidTransportURL,
+            messaging.DriverLoadFailure,
+            ValueError,
+        ) as error:
+            raise exception.ConfigInvalid(
+                option=f"[{self.group}] {self.option}", reason=str(error)
+            ) from error
+
+    def get_transport(self) -> Any:
+        """Return the transport, made on first use.
+
+        :raises ConfigInvalid: its URL cannot be used
+        """
+        with _lock:
+            if self.transport is None:
+                with self._complaining():
+                    # Exceptions of this package cross as what they are.
+                    self.transport = messaging.get_rpc_transport(
+                        CONF,
+                        url=self.url,
+                        allowed_remote_exmods=["cyborg.common.exception"],
+                    )
+            return self.transport
+
+    def cleanup(self) -> None:
+        with _lock:
+            if self.transport is not None:
+                self.transport.cleanup()
+            self.transport = None
+            self.connected = False
+
+
+_RABBIT = ("rabbit", "amqp", "kombu+rabbit")
+
+SERVICES = Bus("DEFAULT", "transport_url")
+# Its exchange is durable, and so are the queues on it.
+AGENTS = Bus(
+    "agent_transport",
+    "transport_url",
+    query={"amqp_durable_queues": "true", "amqp_auto_delete": "false"},
+)
+_BUSES = (SERVICES, AGENTS)
+
+
+def has_agents_bus() -> bool:
+    """Tell whether agents have a bus of their own."""
+    return CONF.agent_transport.transport_url is not None
+
+
+def be_agent(host: str) -> None:
+    """Name the queues of this process after its host, on the agents' bus.
+
+    Before the transport is made.
+    """
+    # The names are counted in a file that processes lock.
+    lockutils.set_defaults(os.path.join(CONF.state_path, "lock"))
+    AGENTS.query |= {
+        "use_queue_manager": "true",
+        "hostname": host,
+        "processname": _AGENT_PROCESS,
+    }
+
+
+def agent_target(host: str) -> Any:
+    """Return where the agent of a host listens on the agents' bus.
+
+    :param host: the agent's name on the bus
+    """
+    return messaging.Target(
+        exchange=AGENTS_EXCHANGE,
+        topic=f"{constants.AGENT_TOPIC}-{host}",
+        server=host,
+        version="1.0",
+    )
+
+
+def reports_target(server: str | None = None) -> Any:
+    """Return where conductors listen on the agents' bus."""
+    return messaging.Target(
+        exchange=AGENTS_EXCHANGE,
+        topic=constants.REPORTS_TOPIC,
+        server=server,
+        version="1.0",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Permissions:
+    """What RabbitMQ lets a user do: regular expressions of names.
+
+    :ivar topic_write: routing keys it may publish with, on the exchange that
+        all agents share
+    :ivar topic_read: routing keys it may bind its queues with, there
+    """
+
+    exchange: str
+    configure: str
+    write: str
+    read: str
+    topic_write: str
+    topic_read: str
+
+
+def agent_permissions(host: str) -> Permissions:
+    """Return what the user of one host needs on the agents' bus."""
+    topic = re.escape(f"{constants.AGENT_TOPIC}-{host}")
+    name = re.escape(host)
+    mine = f"{name}:{_AGENT_PROCESS}:[0-9]+"
+    exchange = re.escape(AGENTS_EXCHANGE)
+    own = (
+        f"{topic}|{topic}[.]{name}|{topic}_fanout|{topic}_fanout_{mine}"
+        f"|reply_{mine}"
+    )
+    everything = f"^({exchange}|{own})$"
+    return Permissions(
+        exchange=AGENTS_EXCHANGE,
+        configure=everything,
+        write=everything,
+        read=everything,
+        topic_write=f"^{re.escape(constants.REPORTS_TOPIC)}$",
+        topic_read=f"^{topic}([.]{name})?$",
+    )
 
 
 class ContextSerializer(messaging.Serializer):
@@ -92,45 +262,22 @@ def set_defaults(program: str) -> None:
 
 
 def get_transport() -> Any:
-    """Return the process's transport, connected on first use.
-
-    :raises ConfigInvalid: ``transport_url`` cannot be used
-    """
-    global _transport
-    with _lock:
-        if _transport is None:
-            try:
-                # Exceptions of this package cross the wire as what they are.
-                _transport = messaging.get_rpc_transport(
-                    CONF, allowed_remote_exmods=["cyborg.common.exception"]
-                )
-            except (
-                messaging.InvalidTransportURL,
-                messaging.DriverLoadFailure,
-                ValueError,
-            ) as error:
-                raise exception.ConfigInvalid(
-                    option="[DEFAULT] transport_url", reason=str(error)
-                ) from error
-        return _transport
+    """Return the transport that services share; see :class:`Bus`."""
+    return SERVICES.get_transport()
 
 
 def cleanup() -> None:
-    """Close the transport. For tests and forks."""
-    global _connected, _transport
-    with _lock:
-        if _transport is not None:
-            _transport.cleanup()
-        _transport = None
-        _connected = False
+    """Close the transports. For tests and forks."""
+    for bus in _BUSES:
+        bus.cleanup()
 
 
-def check_bus() -> None:
+def check_bus(bus: Bus = SERVICES) -> None:
     """Pass if one of the message bus' hosts accepts connections.
 
     :raises OSError: none does
     """
-    url = messaging.TransportURL.parse(CONF)
+    url = bus.url
     port = _PORTS.get(url.transport)
     if port is None:
         return
@@ -147,11 +294,16 @@ def check_bus() -> None:
         raise failure
 
 
-def get_client(target: Any, serializer: Any, version_cap: str | None) -> Any:
+def get_client(
+    target: Any,
+    serializer: Any,
+    version_cap: str | None,
+    bus: Bus = SERVICES,
+) -> Any:
     """Return a client of the peer that ``target`` names."""
     # Which finds out whether the URL is one.
-    transport = get_transport()
-    hosts = messaging.TransportURL.parse(CONF).hosts
+    transport = bus.get_transport()
+    hosts = bus.url.hosts
     return messaging.get_rpc_client(
         transport,
         target,
@@ -184,7 +336,7 @@ def call(
     :raises MessageDeliveryFailure: the message bus is away
     """
     try:
-        with _sending():
+        with _sending(client):
             return client.call(context, method, **kwargs)
     except (messaging.RPCVersionCapError, messaging.UnsupportedVersion) as err:
         raise exception.PeerTooOld(peer=peer, method=method) from err
@@ -205,39 +357,44 @@ def cast(
 
     :raises MessageDeliveryFailure: the message bus is away
     """
-    with _sending():
+    with _sending(client):
         client.cast(context, method, **kwargs)
 
 
 @contextlib.contextmanager
-def _sending() -> Iterator[None]:
+def _sending(client: Any) -> Iterator[None]:
     """Give a message up where its driver would try for ever.
 
     It does until it is connected for the first time, and lets through what
     its library raises. Once a message could not be sent, the next ones do not
     wait for that again until something listens.
     """
-    global _connected
-    if not _connected:
+    bus = AGENTS if client.transport is AGENTS.transport else SERVICES
+    if not bus.connected:
         try:
-            check_bus()
+            check_bus(bus)
         except OSError as error:
             raise messaging.MessageDeliveryFailure(str(error)) from error
     try:
         yield
     except messaging.MessageDeliveryFailure:
-        _connected = False
+        bus.connected = False
         raise
     except kombu_exceptions.OperationalError as error:
-        _connected = False
+        bus.connected = False
         raise messaging.MessageDeliveryFailure(str(error)) from error
-    _connected = True
+    bus.connected = True
 
 
-def get_server(target: Any, endpoints: list[Any], serializer: Any) -> Any:
+def get_server(
+    target: Any,
+    endpoints: list[Any],
+    serializer: Any,
+    bus: Bus = SERVICES,
+) -> Any:
     """Return a server, not started, with a thread per running call."""
     return messaging.get_rpc_server(
-        get_transport(),
+        bus.get_transport(),
         target,
         endpoints,
         executor="threading",

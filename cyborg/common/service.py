@@ -177,12 +177,21 @@ class Service:
 
     :param topic: where the servers listen
     :param names: server names; the manager answers under each
+    :param exchange: the services' own if not given
     """
 
     def __init__(
-        self, manager: Any, topic: str, names: list[str], version: str
+        self,
+        manager: Any,
+        topic: str,
+        names: list[str],
+        version: str,
+        exchange: str | None = None,
+        bus: rpc.Bus = rpc.SERVICES,
     ) -> None:
         self._manager = manager
+        self._exchange = exchange
+        self._bus = bus
         self._topic = topic
         self._version = version
         self._names = list(names)
@@ -199,9 +208,12 @@ class Service:
             return
         # The version of the manager's Target attribute says what it serves.
         server = rpc.get_server(
-            messaging.Target(topic=self._topic, server=name),
+            messaging.Target(
+                exchange=self._exchange, topic=self._topic, server=name
+            ),
             [self._manager],
             base.CyborgObjectSerializer(),
+            self._bus,
         )
         server.start()
         self._servers[name] = server

@@ -26,12 +26,14 @@ from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import devices
 from cyborg.conductor.inventory import discovering
 from cyborg.conductor.inventory import guests
+from cyborg.conductor.inventory import keys
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
 from cyborg.conductor.inventory import told
 from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import faults as reporting
 from cyborg.conductor.requests import profiles as profile_cases
+from cyborg.conductor.work import errands
 from cyborg.conductor.work import loads
 from cyborg.conductor.work import programming
 from cyborg.context import RequestContext
@@ -49,7 +51,7 @@ Work = background.Work
 _STATS_SHAPE = {"device_name": "", "device_number": "", "properties": {}}
 
 
-def _endpoint(method: Callable[..., Any]) -> Callable[..., Any]:
+def endpoint(method: Callable[..., Any]) -> Callable[..., Any]:
     """Send errors made on purpose to the caller, without a traceback here."""
     return functools.wraps(method)(
         messaging.expected_exceptions(exception.CyborgException)(method)
@@ -111,7 +113,7 @@ class ConductorManager(legacy.Methods):
 
     # -- agents
 
-    @_endpoint
+    @endpoint
     def agent_register(
         self,
         context: RequestContext,
@@ -119,11 +121,14 @@ class ConductorManager(legacy.Methods):
         rpc_host: str,
         agent: dict[str, Any] | None = None,
         in_use: str | None = None,
+        apart: bool = False,
     ) -> dict[str, Any]:
         checking.check_names(names)
         checking.check_host(rpc_host)
         checking.check_agent(agent)
         hostname = registration.find_host(context, names)
+        if hostname is not None:
+            keys.check(context, hostname, agent, apart)
         answer: dict[str, Any] = {"hostname": hostname}
         if hostname is not None and agent is not None:
             registration.check_machine(
@@ -133,7 +138,7 @@ class ConductorManager(legacy.Methods):
             answer["in_use"] = told.in_use(context, hostname, in_use)
         return answer
 
-    @_endpoint
+    @endpoint
     def report_heartbeat(
         self,
         context: RequestContext,
@@ -142,11 +147,12 @@ class ConductorManager(legacy.Methods):
         digest: str | None,
         agent: dict[str, Any] | None = None,
         in_use: str | None = None,
+        apart: bool = False,
     ) -> dict[str, Any]:
         checking.check_host(hostname, rpc_host, digest)
         checking.check_agent(agent)
-        known = digest is not None and host_db.heartbeat(
-            context, hostname, rpc_host, digest, agent
+        known = reports.heartbeat(
+            context, hostname, rpc_host, digest, agent, apart
         )
         answer: dict[str, Any] = {"need_full_report": not known}
         if in_use is not None:
@@ -157,21 +163,23 @@ class ConductorManager(legacy.Methods):
                 answer["need_full_report"] = True
         return answer
 
-    @_endpoint
+    @endpoint
     def report_guests(
         self,
         context: RequestContext,
         hostname: str,
         agent: dict[str, Any],
         findings: list[dict[str, Any]],
+        apart: bool = False,
     ) -> None:
         checking.check_host(hostname)
         checking.check_agent(agent)
         guests.check(findings)
+        keys.check(context, hostname, agent, apart)
         if guests.store(context, hostname, agent, findings):
             self._wake(Work.PROVIDERS)
 
-    @_endpoint
+    @endpoint
     def report_data(
         self,
         context: RequestContext,
@@ -181,7 +189,9 @@ class ConductorManager(legacy.Methods):
         digest: str | None = None,
         drivers: list[dict[str, Any]] | None = None,
         agent: dict[str, Any] | None = None,
+        apart: bool = False,
     ) -> None:
+        checking.check_host(hostname, rpc_host, digest)
         checking.check_agent(agent)
         # Those of RPC 1.1 say no version, but send a digest.
         version = "1.0" if digest is None else "1.1"
@@ -200,33 +210,41 @@ class ConductorManager(legacy.Methods):
             digest,
             drivers,
             agent,
+            apart,
         ):
             faults.point("report-stored")
             self._wake(Work.PROVIDERS)
 
-    @_endpoint
+    @endpoint
     def cleaning_ended(
-        self, context: RequestContext, hostname: str, job_uuid: str
+        self,
+        context: RequestContext,
+        hostname: str,
+        job_uuid: str,
+        agent: dict[str, Any] | None = None,
+        apart: bool = False,
     ) -> None:
         checking.check_host(hostname)
+        checking.check_agent(agent)
+        keys.check(context, hostname, agent, apart)
         if cleaning_db.make_due(context, hostname, job_uuid):
             self._wake(Work.JOBS)
 
     # -- device profiles
 
-    @_endpoint
+    @endpoint
     def device_profiles_create(
         self, context: RequestContext, profiles: list[dict[str, Any]]
     ) -> list[Any]:
         return profile_cases.create(context, profiles)
 
-    @_endpoint
+    @endpoint
     def device_profile_update(
         self, context: RequestContext, uuid: str, values: dict[str, Any]
     ) -> Any:
         return profile_cases.update(context, uuid, values)
 
-    @_endpoint
+    @endpoint
     def device_profiles_delete(
         self, context: RequestContext, names: list[str]
     ) -> None:
@@ -234,7 +252,7 @@ class ConductorManager(legacy.Methods):
 
     # -- accelerator requests
 
-    @_endpoint
+    @endpoint
     def arqs_create(
         self, context: RequestContext, devprof_uuid: str, project_id: str
     ) -> list[Any]:
@@ -242,7 +260,7 @@ class ConductorManager(legacy.Methods):
         faults.point("create-committed")
         return [legacy.to_arq(row) for row in rows]
 
-    @_endpoint
+    @endpoint
     def arqs_bind(
         self,
         context: RequestContext,
@@ -260,7 +278,7 @@ class ConductorManager(legacy.Methods):
         faults.point("bind-committed")
         self._wake_for(outcome)
 
-    @_endpoint
+    @endpoint
     def arqs_unbind(
         self, context: RequestContext, uuids: list[str], scope: str | None
     ) -> None:
@@ -268,7 +286,7 @@ class ConductorManager(legacy.Methods):
         faults.point("unbind-committed")
         self._wake_for(outcome)
 
-    @_endpoint
+    @endpoint
     def arqs_delete(
         self,
         context: RequestContext,
@@ -295,7 +313,7 @@ class ConductorManager(legacy.Methods):
 
     # -- devices and deployables
 
-    @_endpoint
+    @endpoint
     def device_set_status(
         self,
         context: RequestContext,
@@ -305,7 +323,7 @@ class ConductorManager(legacy.Methods):
     ) -> None:
         devices.set_status(context, uuid, status, reason)
 
-    @_endpoint
+    @endpoint
     def device_set_condition(
         self,
         context: RequestContext,
@@ -316,7 +334,7 @@ class ConductorManager(legacy.Methods):
         if devices.set_condition(context, uuid, key, condition):
             self._wake(Work.PROVIDERS)
 
-    @_endpoint
+    @endpoint
     def arq_report_fault(
         self,
         context: RequestContext,
@@ -327,14 +345,14 @@ class ConductorManager(legacy.Methods):
         if reporting.report_fault(context, uuid, reason, scope):
             self._wake(Work.PROVIDERS)
 
-    @_endpoint
+    @endpoint
     def device_update(
         self, context: RequestContext, uuid: str, image: str
     ) -> None:
         programming.update_firmware(context, uuid, image)
         self._wake(Work.JOBS)
 
-    @_endpoint
+    @endpoint
     def device_get_stats(
         self, context: RequestContext, uuid: str
     ) -> dict[str, Any]:
@@ -351,7 +369,9 @@ class ConductorManager(legacy.Methods):
             )
         programming.check_host(host)
         try:
-            measured = self.agent.device_get_stats(
+            measured = errands.way_to(
+                host.hostname, host.apart, self.agent
+            ).device_get_stats(
                 context,
                 host.rpc_host or host.hostname,
                 inventory_db.control_path_id(paths[0]),
@@ -364,7 +384,7 @@ class ConductorManager(legacy.Methods):
             ) from error
         return measured or {"device": dict(_STATS_SHAPE)}
 
-    @_endpoint
+    @endpoint
     def deployable_program(
         self, context: RequestContext, uuid: str, image: str, wait: bool
     ) -> None:
@@ -375,7 +395,7 @@ class ConductorManager(legacy.Methods):
 
     # -- attributes
 
-    @_endpoint
+    @endpoint
     def attributes_create(
         self,
         context: RequestContext,
@@ -389,14 +409,14 @@ class ConductorManager(legacy.Methods):
         self._wake(Work.PROVIDERS)
         return created
 
-    @_endpoint
+    @endpoint
     def attribute_update(
         self, context: RequestContext, uuid: str, value: str
     ) -> None:
         attribute_cases.update(context, uuid, value)
         self._wake(Work.PROVIDERS)
 
-    @_endpoint
+    @endpoint
     def attributes_delete(
         self,
         context: RequestContext,
@@ -408,17 +428,17 @@ class ConductorManager(legacy.Methods):
 
     # -- services
 
-    @_endpoint
+    @endpoint
     def service_update(
         self, context: RequestContext, uuid: str, forced_down: bool
     ) -> None:
         devices.force_down(context, uuid, forced_down)
 
-    @_endpoint
+    @endpoint
     def service_discover(self, context: RequestContext, uuid: str) -> None:
         discovering.discover(context, self.agent, uuid)
 
-    @_endpoint
+    @endpoint
     def placement_sync(
         self, context: RequestContext, hostname: str | None = None
     ) -> None:

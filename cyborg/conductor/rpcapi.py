@@ -33,7 +33,8 @@ LOG = logging.getLogger(__name__)
 # 1.4: device_set_condition, arq_report_fault, service_discover
 # 1.5: report_guests
 # 1.6: cleaning_ended, device_clean, device_release
-VERSION = "1.6"
+# 1.7: cleaning_ended takes agent
+VERSION = "1.7"
 # What a call is sent as that has not changed since: conductors and those that
 # call them are not upgraded at one moment.
 _BASE = "1.1"
@@ -79,8 +80,8 @@ def _call_local(
         raise expected.exc_info[1] from None
 
 
-class ConductorAPI:
-    """The signatures of the conductor's use cases."""
+class Reports:
+    """The signatures of what agents tell."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -100,8 +101,6 @@ class ConductorAPI:
             )
         except exception.PeerTooOld:
             return self._call(context, method, **kwargs)
-
-    # -- agents
 
     def agent_register(
         self,
@@ -223,7 +222,11 @@ class ConductorAPI:
         )
 
     def cleaning_ended(
-        self, context: RequestContext, hostname: str, job_uuid: str
+        self,
+        context: RequestContext,
+        hostname: str,
+        job_uuid: str,
+        agent: dict[str, Any],
     ) -> None:
         """Say that a host has done what a cleaning asked for, or failed.
 
@@ -232,9 +235,10 @@ class ConductorAPI:
         self._call(
             context,
             "cleaning_ended",
-            version="1.6",
+            version="1.7",
             hostname=hostname,
             job_uuid=job_uuid,
+            agent=agent,
         )
 
     def report_data_1_0(
@@ -256,6 +260,68 @@ class ConductorAPI:
             driver_device_list=[p for p in primitives if p is not None],
             timeout=_REPORT_TIMEOUT,
         )
+
+
+class AgentsDoorAPI(Reports):
+    """How agents that have a bus of their own call a conductor.
+
+    Each call shows the host's key, in ``agent``. Versions are those of the
+    other bus: what is behind this door knows all that agents say.
+    """
+
+    def __init__(self, call: Call) -> None:
+        def unversioned(*args: Any, **kwargs: Any) -> Any:
+            kwargs.pop("version", None)
+            return call(*args, **kwargs)
+
+        super().__init__(unversioned)
+
+    def _call_since(
+        self,
+        version: str,
+        new: dict[str, Any],
+        context: RequestContext,
+        method: str,
+        **kwargs: Any,
+    ) -> Any:
+        return self._call(context, method, **kwargs, **new)
+
+    def errands(
+        self, context: RequestContext, hostname: str, agent: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Ask what there is to do.
+
+        :returns: ``{"uuid", "method", "arguments": {...}}`` each, in order;
+            until the result of one is there it comes again
+        """
+        return list(
+            self._call(context, "errands", hostname=hostname, agent=agent)
+        )
+
+    def errand_done(
+        self,
+        context: RequestContext,
+        hostname: str,
+        agent: dict[str, Any],
+        uuid: str,
+        result: dict[str, Any],
+    ) -> None:
+        """Bring a result; again is harmless.
+
+        :param result: ``{"answer": ...}`` or ``{"error": {"name", "text"}}``
+        """
+        return self._call(
+            context,
+            "errand_done",
+            hostname=hostname,
+            agent=agent,
+            uuid=uuid,
+            result=result,
+        )
+
+
+class ConductorAPI(Reports):
+    """The signatures of the conductor's use cases."""
 
     # -- device profiles
 
@@ -586,6 +652,17 @@ def remote(version_cap: str | None = None) -> ConductorAPI:
         rpc.pinned("conductor") or version_cap,
     )
     return ConductorAPI(functools.partial(_call_remote, client))
+
+
+def agents_door() -> AgentsDoorAPI:
+    """Return the interface for an agent on the bus that agents have."""
+    client = rpc.get_client(
+        rpc.reports_target(),
+        base.CyborgObjectSerializer(),
+        None,
+        rpc.AGENTS,
+    )
+    return AgentsDoorAPI(functools.partial(_call_remote, client))
 
 
 def notifier() -> Callable[[list[str]], None]:

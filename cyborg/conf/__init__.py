@@ -7,6 +7,7 @@ code reads them inside functions as ``CONF.group.name``.
 from oslo_config import cfg
 
 from cyborg.conf import agent
+from cyborg.conf import agent_transport
 from cyborg.conf import api
 from cyborg.conf import cleaning
 from cyborg.conf import conductor
@@ -26,6 +27,7 @@ MODULES = (
     default,
     api,
     agent,
+    agent_transport,
     cleaning,
     conductor,
     cors,

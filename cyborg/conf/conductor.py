@@ -28,6 +28,17 @@ it keeps a processor busy; each has its own connections to the database and
 the message bus.
 """,
     ),
+    cfg.BoolOpt(
+        "accept_unkeyed_reports",
+        default=True,
+        mutable=True,
+        help="""
+Whether agents that show no key may report, as those of earlier releases do.
+A host that has shown a key once is refused without it in any case. Turn it
+off once ``cyborg-status upgrade check`` says that all hosts have one:
+whoever has credentials for the message bus could report new hosts otherwise.
+""",
+    ),
     cfg.IntOpt(
         "job_lease",
         default=30,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cyborg.common import exception
 from cyborg.context import RequestContext
+from cyborg.db import clock
 from cyborg.db import engine
 from cyborg.db import models
 
@@ -107,6 +108,64 @@ def ensure(context: RequestContext, hostname: str) -> None:
     lock_or_create(context, hostname)
 
 
+# -- keys
+
+
+def _is_known_by(key_hash: str | None) -> sa.ColumnElement[bool]:
+    if key_hash is None:
+        return HOSTS.c.key_hash.is_(None)
+    return HOSTS.c.key_hash == key_hash
+
+
+@engine.use_case
+def set_key(
+    context: RequestContext,
+    hostname: str,
+    known: str | None,
+    key_hash: str | None,
+    apart: bool,
+) -> bool:
+    """Note by which key a host is known, and on which bus its agent is.
+
+    :param known: the key it was known by
+    :returns: False if it is known by another one now
+    """
+    return (
+        context.connection.execute(
+            sa.update(HOSTS)
+            .where(HOSTS.c.hostname == hostname, _is_known_by(known))
+            .values(key_hash=key_hash, apart=apart)
+        ).rowcount
+        == 1
+    )
+
+
+@engine.use_case
+def rekey(
+    context: RequestContext, hostname: str, key_hash: str | None
+) -> None:
+    """Forget a host's key, or give it another; the refusals were about it.
+
+    :raises HostNotFound: nobody has reported the host
+    """
+    ensure(context, hostname)
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(key_hash=key_hash, refused_at=None)
+    )
+
+
+@engine.use_case
+def note_refusal(context: RequestContext, hostname: str) -> None:
+    """Note that somebody spoke in the name of a host and was refused."""
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(refused_at=clock.Now())
+    )
+
+
 @engine.writer
 def set_forced_down(
     context: RequestContext, hostname: str, forced_down: bool
@@ -129,15 +188,21 @@ def heartbeat(
     rpc_host: str,
     digest: str,
     agent: dict[str, Any] | None = None,
+    key_hash: str | None = None,
+    apart: bool = False,
 ) -> bool:
     """Note that a host is alive; False if its report is not the last one.
 
-    Nor is it if the machine has been booted since.
+    Nor is it if the machine has been booted since, or if the host is known by
+    another key, or on another bus.
 
     :param agent: ``{"machine_id", "boot_id"}`` and more; None = one that does
         not tell
     """
-    statement = _HEARTBEAT
+    statement = _HEARTBEAT.where(
+        HOSTS.c.apart.is_(sa.true() if apart else sa.false()),
+        _is_known_by(key_hash),
+    )
     if agent is not None:
         statement = statement.where(HOSTS.c.boot_id == agent["boot_id"])
     return (
@@ -174,7 +239,7 @@ def set_machine(
 
 @engine.use_case
 def forget_machine(context: RequestContext, hostname: str) -> None:
-    """Let whichever machine reports next be a host.
+    """Let whichever machine reports next, with its own key, be a host.
 
     :raises HostNotFound: nobody has reported the host
     """
@@ -182,7 +247,13 @@ def forget_machine(context: RequestContext, hostname: str) -> None:
     context.connection.execute(
         sa.update(HOSTS)
         .where(HOSTS.c.hostname == hostname)
-        .values(machine_id=None, boot_id=None, report_digest=None)
+        .values(
+            machine_id=None,
+            boot_id=None,
+            report_digest=None,
+            key_hash=None,
+            refused_at=None,
+        )
     )
 
 

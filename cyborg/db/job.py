@@ -401,7 +401,7 @@ def target(context: RequestContext, job: sa.Row[Any]) -> sa.Row[Any] | None:
             ),
         ),
         "cpid": (paths, ("cpid_type", "cpid_info")),
-        "host": (hosts, ("rpc_host", "rpc_version", "last_seen_at")),
+        "host": (hosts, ("rpc_host", "rpc_version", "last_seen_at", "apart")),
     }
     columns = [
         table.c[name].label(

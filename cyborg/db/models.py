@@ -111,12 +111,45 @@ class Host(Base):
     sync_done: orm.Mapped[int] = orm.mapped_column(
         default=0, server_default="0"
     )
+    # SHA-256 of the key that its agent shows; NULL = never showed one.
+    key_hash: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
+    # Its agent is on the bus that agents have of their own.
+    apart: orm.Mapped[bool] = orm.mapped_column(
+        default=False, server_default=sa.false()
+    )
+    # When somebody without its key last spoke in its name.
+    refused_at: orm.Mapped[datetime.datetime | None]
     # When to sync next; NULL = in step. A lease pushes it into the future.
     sync_due_at: orm.Mapped[datetime.datetime | None]
     sync_owner: orm.Mapped[str | None] = orm.mapped_column(Uuid)
     sync_attempts: orm.Mapped[int] = orm.mapped_column(
         default=0, server_default="0"
     )
+
+
+class Errand(Base):
+    """What a conductor wants the agent of a host to do, while it waits.
+
+    ``arguments`` and ``result`` are JSON; the latter is ``{"answer"}`` or
+    ``{"error": {"name", "text"}}``.
+    """
+
+    __tablename__ = "errands"
+    __table_args__ = (
+        sa.UniqueConstraint("uuid", name="uniq_errands0uuid"),
+        sa.Index("errands_hostname_idx", "hostname"),
+        TABLE_ARGS,
+    )
+
+    uuid: orm.Mapped[str] = orm.mapped_column(Uuid)
+    hostname: orm.Mapped[str]
+    method: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    arguments: orm.Mapped[str] = orm.mapped_column(sa.Text)
+    taken: orm.Mapped[bool] = orm.mapped_column(
+        default=False, server_default=sa.false()
+    )
+    result: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
+    expires_at: orm.Mapped[datetime.datetime]
 
 
 class Conductor(Base):

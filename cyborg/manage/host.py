@@ -1,11 +1,13 @@
 """Shows hosts and services, and how they are; deletes hosts."""
 
 import json
+import pathlib
 from typing import Any
 
 from cyborg import manage
 from cyborg.common import liveness
 from cyborg.conductor.inventory import discovering
+from cyborg.conductor.inventory import keys
 from cyborg.conductor.placement import removal
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -21,6 +23,8 @@ HOST_COLUMNS = (
     "last_seen_at",
     "placement",
     "placement_synced_at",
+    "key",
+    "refused_at",
     "error",
 )
 SERVICE_COLUMNS = ("id", "binary", "host", "state", "last_seen_at", "error")
@@ -44,6 +48,8 @@ def list_hosts(context: RequestContext, use_json: bool) -> int:
             if row.sync_done == row.sync_wanted
             else "behind",
             "placement_synced_at": row.placement_synced_at,
+            "key": "known" if row.key_hash else "none",
+            "refused_at": row.refused_at,
             "error": row.sync_error,
         }
         for row in host_db.find(context)
@@ -107,6 +113,26 @@ def discover(context: RequestContext, hostname: str) -> int:
     """
     discovering.ask(context, hostname)
     output.line(f"{hostname}: its agent looks at the hardware now")
+    return manage.CLEAN
+
+
+def rekey(context: RequestContext, hostname: str, key_file: str | None) -> int:
+    """Forget the key that a host is known by, or lay another one down.
+
+    :param key_file: has the key; None = the next one it shows is believed
+    :raises HostNotFound: nobody has reported it
+    :raises Invalid: the file holds no key
+    """
+    key = None
+    if key_file is not None:
+        text = pathlib.Path(key_file).read_text(encoding="ascii")
+        key = keys.shown_by({"key": text.strip()})
+    host_db.rekey(context, hostname, key)
+    output.line(
+        f"{hostname}: known by the key in {key_file}"
+        if key_file
+        else f"{hostname}: the next key that its agent shows is believed"
+    )
     return manage.CLEAN
 
 

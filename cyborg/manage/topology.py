@@ -126,6 +126,11 @@ def _host(
             for driver in json.loads(row.drivers or "[]")
             if driver.get("error")
         ]
+        if row.refused_at is not None:
+            problems.append(
+                "somebody without its key spoke in its name at "
+                + _time(row.refused_at)
+            )
         if row.sync_error:
             problems.append(f"Placement: {row.sync_error}")
         elif row.sync_done != row.sync_wanted:

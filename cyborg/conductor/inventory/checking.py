@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any
 
+from oslo_utils import uuidutils
+
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import text as texts
@@ -219,6 +221,15 @@ def check_names(names: Any) -> None:
         raise exception.Invalid(_("names is not a list of host names."))
     for name in names:
         _check("names", name, _VARCHAR)
+
+
+def check_uuid(uuid: Any) -> None:
+    """Pass if this is a uuid as it is stored.
+
+    :raises Invalid: it is none
+    """
+    if not isinstance(uuid, str) or not uuidutils.is_uuid_like(uuid):
+        raise exception.Invalid(_("uuid is not a UUID."))
 
 
 def check_agent(agent: Any) -> None:

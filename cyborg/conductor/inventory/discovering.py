@@ -8,6 +8,7 @@ from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common.i18n import _
+from cyborg.conductor.work import errands
 from cyborg.conductor.work import programming
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
@@ -51,5 +52,6 @@ def discover_host(context: RequestContext, agent: Any, hostname: str) -> None:
     if host is None:
         raise exception.HostNotFound(host=hostname)
     programming.check_host(host)
-    agent.discover(context, host.rpc_host or host.hostname)
+    way = errands.way_to(hostname, host.apart, agent)
+    way.discover(context, host.rpc_host or host.hostname)
     LOG.info("The agent of %s looks at its hardware", hostname)

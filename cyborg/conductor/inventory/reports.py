@@ -9,9 +9,11 @@ from typing import Any
 from oslo_log import log as logging
 
 from cyborg.common import constants
+from cyborg.common import exception
 from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import comparing
 from cyborg.conductor.inventory import identifying
+from cyborg.conductor.inventory import keys
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import storing
 from cyborg.conductor.life import conditions
@@ -47,8 +49,49 @@ def canonical_digest(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@engine.use_case
+def heartbeat(
+    context: RequestContext,
+    hostname: str,
+    rpc_host: str,
+    digest: str | None,
+    agent: dict[str, Any] | None,
+    apart: bool,
+) -> bool:
+    """Note that a host is alive; False if it has to report in full.
+
+    One statement where nothing has changed.
+
+    :raises HostKeyRefused: it is not the host's agent that says so
+    """
+    key = keys.shown_by(agent)
+
+    def beat() -> bool:
+        return digest is not None and host_db.heartbeat(
+            context, hostname, rpc_host, digest, agent, key, apart
+        )
+
+    if keys.may_be(key, apart) and beat():
+        return True
+    return keys.check(context, hostname, agent, apart) and beat()
+
+
 def report_data(
+    context: RequestContext, hostname: str, *args: Any, **kwargs: Any
+) -> bool:
+    """Store a report of a host, see :func:`_report_data`.
+
+    :raises HostKeyRefused: it is not the host's agent that sends it
+    """
+    try:
+        return _report_data(context, hostname, *args, **kwargs)
+    except exception.HostKeyRefused:
+        # The transaction it was refused in is gone.
+        host_db.note_refusal(context, hostname)
+        raise
+
+
+@engine.use_case
+def _report_data(
     context: RequestContext,
     hostname: str,
     devices: Sequence[report.DriverDevice | base.Unreadable],
@@ -57,6 +100,7 @@ def report_data(
     digest: str,
     drivers: Sequence[dict[str, Any]] | None,
     agent: dict[str, Any] | None = None,
+    apart: bool = False,
 ) -> bool:
     """Store a report of a host; returns whether Placement has to be told.
 
@@ -65,6 +109,7 @@ def report_data(
     :param agent: ``{"machine_id", "boot_id"}`` and more; None = an agent that
         does not tell
     :raises HostTaken: another machine is that host
+    :param apart: it came over the bus that agents have of their own
     :raises Invalid: the host's names, or what it says of its drivers, cannot
         be stored; what is wrong with one device costs only that one
     """
@@ -72,6 +117,7 @@ def report_data(
     devices = checking.checked_devices(devices)
     drivers = checking.checked_drivers(drivers)
     host = host_db.lock_or_create(context, hostname)
+    keys.check_locked(context, host, agent, apart)
     registration.check_machine(context, host, agent)
     if host.report_digest == digest and not registration.is_other_machine(
         host, agent

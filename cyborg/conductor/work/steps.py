@@ -28,6 +28,7 @@ from cyborg.common.i18n import _
 from cyborg.conductor import quota
 from cyborg.conductor.life import events
 from cyborg.conductor.telling import notifications
+from cyborg.conductor.work import errands
 from cyborg.conductor.work import images
 from cyborg.conductor.work import loads
 from cyborg.conductor.work import releases
@@ -106,7 +107,9 @@ class Work:
                 % self.target.device_hostname,
                 host=self.target.device_hostname,
             )
-        return self.agents
+        return errands.way_to(
+            self.target.device_hostname, self.target.host_apart, self.agents
+        )
 
     @property
     def rpc_host(self) -> str:

@@ -296,6 +296,45 @@ class PeerChecks(base.Checks):
             return base.Result(base.Code.WARNING, " ".join(details))
         return base.Result(base.Code.SUCCESS)
 
+    @base.on_database
+    def host_keys(self, connection: sa.Connection) -> base.Result:
+        """Has every host shown a key, by which it is known?"""
+        found = sa.inspect(connection)
+        if not found.has_table("hosts") or "key_hash" not in {
+            column["name"] for column in found.get_columns("hosts")
+        }:
+            return base.Result(
+                base.Code.SUCCESS, "Agents get keys with this release."
+            )
+        unknown = connection.execute(
+            sa.text(
+                "SELECT hostname FROM hosts WHERE key_hash IS NULL "
+                "ORDER BY hostname"
+            )
+        ).scalars()
+        names = list(unknown)
+        accepted = CONF.conductor.accept_unkeyed_reports
+        if names and accepted:
+            return base.Result(
+                base.Code.WARNING,
+                "Anybody with credentials for the message bus can report "
+                "these hosts, whose agents have shown no key; upgrade the "
+                f"agents: {base.shown(names)}.",
+            )
+        if names:
+            return base.Result(
+                base.Code.WARNING,
+                "[conductor] accept_unkeyed_reports is off, and the agents "
+                f"of these hosts have shown no key: {base.shown(names)}.",
+            )
+        if accepted:
+            return base.Result(
+                base.Code.SUCCESS,
+                "Every host has a key: [conductor] accept_unkeyed_reports "
+                "can be turned off.",
+            )
+        return base.Result(base.Code.SUCCESS)
+
 
 def _parts(version: str) -> tuple[int, ...]:
     return versionutils.convert_version_to_tuple(version)

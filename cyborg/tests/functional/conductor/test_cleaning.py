@@ -400,7 +400,8 @@ def test_the_agent_says_that_it_has_ended(store: inventory.Store) -> None:
         sa.update(models.Job).values(lease_expires_at=engine.after(999))
     )
     assert job_db.due(store.context, 10) == []
-    store.conductor.cleaning_ended(store.context, "another", job.uuid)
+    who = {"machine_id": None, "boot_id": "b", "rpc_version": "1.3"}
+    store.conductor.cleaning_ended(store.context, "another", job.uuid, who)
     assert job_db.due(store.context, 10) == []
-    store.conductor.cleaning_ended(store.context, HOST, job.uuid)
+    store.conductor.cleaning_ended(store.context, HOST, job.uuid, who)
     assert job_db.due(store.context, 10) == [job.uuid]

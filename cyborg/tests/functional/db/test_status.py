@@ -121,6 +121,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Messaging": SUCCESS,
         "RPC Version Pins": SUCCESS,
         "Host Names": WARNING,
+        "Host Keys": SUCCESS,
         "Bitstreams": WARNING,
         "Deprecated Options": SUCCESS,
         "Unknown Options": SUCCESS,

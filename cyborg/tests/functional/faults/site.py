@@ -20,6 +20,8 @@ LEASE = 2
 HANDLES = 6
 # Host: what its card offers.
 HOSTS = {"fpga-host": "TEST_PCI", "gpu-host": "MDEV"}
+# Its agent has no bus of its own; the other one is asked by errands.
+ON_THE_BUS_OF_ALL = ("fpga-host",)
 # Address of the first card of each host.
 FIRST_CARD = "0000:0c:00.0"
 FUNCTIONS = {
@@ -75,6 +77,8 @@ rabbit_retry_interval = 1
 rabbit_interval_max = 1
 [cleaning]
 policy = FPGA:required
+[agent_transport]
+{agents}
 [oslo_concurrency]
 lock_path = {state}/locks
 """
@@ -123,6 +127,9 @@ class Site:
                 host=host,
                 state=self._state(host),
                 transport=self.broker.url,
+                agents=""
+                if host in ON_THE_BUS_OF_ALL
+                else f"transport_url = {self.broker.url}",
                 bind=BIND_TIMEOUT,
                 program=PROGRAM_TIMEOUT,
                 lease=LEASE,
@@ -139,7 +146,10 @@ class Site:
         def ready(daemon: process.Process) -> bool:
             if command == "api":
                 return process.answers(self.url)
-            return f"cyborg-{command} as {host}" in daemon.log
+            return any(
+                f"{topic} as {host}" in daemon.log
+                for topic in (f"cyborg-{command}", f"cyborg-agent-{host}")
+            )
 
         return process.Process(
             f"{command}-{host}",

@@ -206,11 +206,16 @@ SCENES: dict[str, Scene] = {
     "agent-clean-step": _clean,
     "agent-clean-stepped": _clean,
     "agent-clean-recorded": _clean,
+    "errand-created": _boot("mdev"),
+    "errand-result-stored": _boot("mdev"),
+    "agent-errands-fetched": _boot("mdev"),
+    "agent-errand-done": _boot("mdev"),
 }
 
 
 CORE = (
     "agent-clean-stepped",
+    "agent-errand-done",
     "agent-mdev-made",
     "agent-mdev-removed",
     "agent-programmed",
@@ -220,6 +225,7 @@ CORE = (
     "clean-answered",
     "cleanup-cleaned",
     "delete-committed",
+    "errand-result-stored",
     "outbox-sent",
     "providers-made",
 )
