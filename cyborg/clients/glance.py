@@ -1,4 +1,9 @@
-"""Glance: bitstreams and firmware, read as the service user."""
+"""Glance: bitstreams and firmware, read as the service user.
+
+It is the SDK's proxy that is called, but not its methods: ``images`` takes no
+property that it does not know, ``download_image`` asks for the record first,
+and neither takes the id of the request that it is for.
+"""
 
 from collections.abc import Callable
 import functools
@@ -179,20 +184,21 @@ def _ask(
     request_id: str | None,
     stream: bool = False,
 ) -> requests.Response:
-    adapter = auth.adapter(GROUP)
+    proxy = auth.proxy(GROUP)
     options: dict[str, Any] = {}
     if stream:
         options = {"stream": True, "log": False}
     try:
         # Some catalogs have the version in the endpoint, most do not.
-        endpoint = adapter.get_endpoint()
+        endpoint = proxy.get_endpoint()
         if endpoint is None:
             raise _failed("the catalog has no endpoint of it")
-        response = adapter.get(
+        response = proxy.get(
             endpoint.rstrip("/").removesuffix("/v2") + path,
-            headers=auth.headers(request_id)
-            | {"Accept": "application/octet-stream" if stream else "*/*"},
-            raise_exc=False,
+            headers={
+                "Accept": "application/octet-stream" if stream else "*/*"
+            },
+            global_request_id=request_id,
             **options,
         )
     except ks_exceptions.ClientException as error:

@@ -1,7 +1,10 @@
 """Nova: events of instances, and whose they are."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
+from typing import TYPE_CHECKING
+from typing import TypeVar
 from urllib import parse
 
 from keystoneauth1 import exceptions as ks_exceptions
@@ -11,18 +14,18 @@ import requests
 from cyborg.clients import auth
 from cyborg.common import exception
 
+if TYPE_CHECKING:
+    from openstack.compute.v2 import _proxy as sdk_compute
+    from openstack.compute.v2 import server as sdk_server
+
 LOG = logging.getLogger(__name__)
 
 GROUP = "nova"
-# Knows the event accelerator-request-bound.
-MICROVERSION = "2.82"
 
-EVENTS = "/os-server-external-events"
+T = TypeVar("T")
 
 
-def send_events(
-    events: Sequence[dict[str, str]], request_id: str | None = None
-) -> dict[int, int]:
+def send_events(events: Sequence[dict[str, str]]) -> dict[int, int]:
     """Send events in one call; return Nova's code for each, by index.
 
     200: taken; 404: no such server; 422: the server has no host yet; 400: not
@@ -31,40 +34,26 @@ def send_events(
     :param events: ``{"name", "server_uuid", "tag", "status"}`` each
     :raises NovaUnavailable: it is not known which of them were taken
     """
-    response = _ask("POST", EVENTS, {"events": list(events)}, request_id)
-    status = response.status_code
-    if status in (200, 207):
-        return _codes(events, response)
-    if status == 400 and len(events) > 1:
-        # One that Nova cannot read spoils the call for all.
-        return {
-            index: send_events([event], request_id)[0]
-            for index, event in enumerate(events)
-        }
-    if status == 403:
-        LOG.error(
-            "Nova refuses events: the user of [%s] needs the right "
-            "os_compute_api:os-server-external-events:create",
-            GROUP,
-        )
-    if status in (400, 403, 404, 422):
-        return dict.fromkeys(range(len(events)), status)
-    raise _unavailable(response)
-
-
-def _codes(
-    events: Sequence[dict[str, str]], response: requests.Response
-) -> dict[int, int]:
-    if response.status_code == 200:
-        return dict.fromkeys(range(len(events)), 200)
     try:
-        answers = response.json()["events"]
-        codes = {
-            (answer["server_uuid"], answer.get("tag")): int(answer["code"])
-            for answer in answers
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unavailable(response) from error
+        codes = _called(lambda nova: _codes(nova, events))
+    except requests.HTTPError as error:
+        status = _answer(error).status_code
+        if status == 400 and len(events) > 1:
+            # One that Nova cannot read spoils the call for all.
+            return {
+                index: code
+                for index, event in enumerate(events)
+                for code in send_events([event]).values()
+            }
+        if status == 403:
+            LOG.error(
+                "Nova refuses events: the user of [%s] needs the right "
+                "os_compute_api:os-server-external-events:create",
+                GROUP,
+            )
+        if status in (400, 403, 404, 422):
+            return dict.fromkeys(range(len(events)), status)
+        raise _unavailable(_answer(error)) from error
     return {
         index: codes[event["server_uuid"], event["tag"]]
         for index, event in enumerate(events)
@@ -72,23 +61,36 @@ def _codes(
     }
 
 
-def get_server(uuid: str, request_id: str | None = None) -> dict[str, Any]:
-    """Return a server's record; ``tenant_id`` is the project that owns it.
+def _codes(
+    nova: "sdk_compute.Proxy", events: Sequence[dict[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Send events; return Nova's code for each, by server and tag."""
+    answers = nova.create_server_external_events(list(events))
+    return {
+        (answer.server_uuid, answer.tag): int(answer.code)
+        for answer in answers
+    }
+
+
+def get_server(uuid: str) -> "sdk_server.Server":
+    """Return a server; ``project_id`` is the project that owns it.
 
     :raises ServerNotFound: Nova has no such server
     :raises NovaUnavailable: Nova does not say
     """
-    response = _ask(
-        "GET", f"/servers/{parse.quote(uuid, safe='')}", None, request_id
-    )
-    if response.status_code == 404:
-        raise exception.ServerNotFound(uuid=uuid)
-    if response.status_code != 200:
-        raise _unavailable(response)
     try:
-        server: dict[str, Any] = response.json()["server"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unavailable(response) from error
+        server = _called(
+            lambda nova: nova.get_server(parse.quote(uuid, safe=""))
+        )
+    except requests.HTTPError as error:
+        if _answer(error).status_code == 404:
+            raise exception.ServerNotFound(uuid=uuid) from error
+        raise _unavailable(_answer(error)) from error
+    if server.project_id is None:
+        # The SDK takes whatever there is for a server.
+        raise exception.NovaUnavailable(
+            reason=f"its answer is not the server {uuid}"
+        )
     return server
 
 
@@ -98,27 +100,33 @@ def find_owner(uuid: str) -> str | None:
     :raises NovaUnavailable: Nova does not answer
     """
     try:
-        project = get_server(uuid).get("tenant_id")
+        return str(get_server(uuid)["project_id"])
     except exception.ServerNotFound:
         return None
-    return project if isinstance(project, str) else None
 
 
-def _ask(
-    method: str, path: str, body: Any, request_id: str | None
-) -> requests.Response:
-    adapter = auth.adapter(GROUP)
+def _called(call: Callable[["sdk_compute.Proxy"], T]) -> T:
+    """Return what the SDK makes of Nova's answer.
+
+    :raises requests.HTTPError: Nova refuses; it has the response
+    :raises NovaUnavailable: Nova does not answer, or something else does
+    """
+    nova = cast("sdk_compute.Proxy", auth.proxy(GROUP))
     try:
-        return adapter.request(
-            path,
-            method,
-            json=body,
-            headers=auth.headers(request_id)
-            | {"OpenStack-API-Version": f"compute {MICROVERSION}"},
-            raise_exc=False,
-        )
+        return call(nova)
+    except requests.HTTPError:
+        raise
     except ks_exceptions.ClientException as error:
         raise exception.NovaUnavailable(reason=auth.reason(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise exception.NovaUnavailable(
+            reason=f"its answer makes no sense: {auth.reason(error)}"
+        ) from error
+
+
+def _answer(error: requests.HTTPError) -> requests.Response:
+    """Return the answer that the SDK raised this for."""
+    return cast(requests.Response, error.response)
 
 
 def _unavailable(response: requests.Response) -> exception.NovaUnavailable:

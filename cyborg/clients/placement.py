@@ -1,7 +1,9 @@
 """Placement: the resource providers of accelerators.
 
 Every status is looked at. Whatever depends on what a provider is like now is
-written with the generation that came with what was read.
+written with the generation that came with what was read. So it is the SDK's
+proxy that is called, but not its methods: they write inventories class by
+class, drop generations and error codes, and take no microversion.
 """
 
 from collections.abc import Callable
@@ -10,16 +12,19 @@ from collections.abc import Iterator
 import dataclasses
 import threading
 from typing import Any
+from typing import TYPE_CHECKING
 from urllib import parse
 import weakref
 
-from keystoneauth1 import adapter as ks_adapter
 from keystoneauth1 import exceptions as ks_exceptions
 import requests
 
 from cyborg.clients import auth
 from cyborg.clients import breaker
 from cyborg.common import exception
+
+if TYPE_CHECKING:
+    from openstack import proxy as sdk_proxy
 
 GROUP = "placement"
 
@@ -66,23 +71,23 @@ def forget() -> None:
 
 
 # Placement that is configured anew is tried at once.
-_breakers: weakref.WeakKeyDictionary[ks_adapter.Adapter, breaker.Breaker] = (
+_breakers: weakref.WeakKeyDictionary["sdk_proxy.Proxy", breaker.Breaker] = (
     weakref.WeakKeyDictionary()
 )
 _breakers_lock = threading.Lock()
 
 
-def _breaker(adapter: ks_adapter.Adapter) -> breaker.Breaker:
+def _breaker(proxy: "sdk_proxy.Proxy") -> breaker.Breaker:
     with _breakers_lock:
-        if adapter not in _breakers:
-            _breakers[adapter] = breaker.Breaker("Placement")
-        return _breakers[adapter]
+        if proxy not in _breakers:
+            _breakers[proxy] = breaker.Breaker("Placement")
+        return _breakers[proxy]
 
 
 def is_away() -> bool:
     """Tell whether a request would fail without being sent."""
     try:
-        return _breaker(auth.adapter(GROUP)).is_open
+        return _breaker(auth.proxy(GROUP)).is_open
     except exception.ConfigInvalid:
         return False
 
@@ -112,7 +117,7 @@ class Client:
         request_id: str | None = None,
         before: Callable[[], None] | None = None,
     ) -> None:
-        self._headers = auth.headers(request_id)
+        self._request_id = request_id
         self._before = before
 
     # -- providers
@@ -339,19 +344,19 @@ class Client:
     ) -> requests.Response:
         if self._before is not None:
             self._before()
-        adapter = auth.adapter(GROUP)
-        guard = _breaker(adapter)
+        proxy = auth.proxy(GROUP)
+        guard = _breaker(proxy)
         refusal = guard.enter()
         if refusal is not None:
             raise exception.PlacementUnavailable(reason=refusal)
         try:
-            response = adapter.request(
+            response = proxy.request(
                 path,
                 method,
                 json=body,
-                headers=self._headers
-                | {"OpenStack-API-Version": f"placement {microversion}"},
-                raise_exc=False,
+                global_request_id=self._request_id,
+                microversion=microversion,
+                microversion_service_type=GROUP,
             )
         except ks_exceptions.ClientException as error:
             reason = auth.reason(error)

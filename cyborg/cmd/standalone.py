@@ -9,7 +9,7 @@ from cyborg.common import exception
 from cyborg.common import service
 
 _EXTRA = (
-    "cyborg-standalone needs openstack-placement and openstacksdk: "
+    "cyborg-standalone needs openstack-placement: "
     "pip install 'openstack-cyborg[standalone]'"
 )
 

@@ -28,7 +28,7 @@ class Nova:
         self.codes: dict[str, int] = {}
         self.away = False
 
-    def send_events(self, events, request_id=None):
+    def send_events(self, events):
         if self.away:
             raise exception.NovaUnavailable(reason="away")
         self.posts.append(list(events))
@@ -192,7 +192,7 @@ def test_an_arq_deleted_while_nova_is_told_leaves_nothing(
     first = store.bind(arqs, rp_uuid)
     events = []
 
-    def send_events(sent, request_id=None):
+    def send_events(sent):
         events.extend(sent)
         if len(events) == 1:
             # And bound again at once, to another server.

@@ -25,10 +25,10 @@ class Peers:
         self.servers: set[str] = set()
         self.allocated: set[str] = set()
 
-    def get_server(self, uuid: str, request_id: str | None = None) -> dict:
+    def get_server(self, uuid: str) -> dict:
         if uuid not in self.servers:
             raise exception.ServerNotFound(uuid=uuid)
-        return {"id": uuid, "tenant_id": "the-owner"}
+        return {"id": uuid, "project_id": "the-owner"}
 
     def consumer_allocations(self, _client: object, uuid: str) -> dict:
         return {"provider": {}} if uuid in self.allocated else {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+from email import message
 from http import server
 import json
 import pathlib
@@ -19,7 +20,7 @@ from cyborg.conf import CONF
 class Request:
     method: str
     path: str
-    headers: dict[str, str]
+    headers: message.Message
     body: Any
 
 
@@ -61,7 +62,7 @@ def _handler(peer: Peer) -> type[server.BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"null")
             peer.requests.append(
-                Request(self.command, self.path, dict(self.headers), body)
+                Request(self.command, self.path, self.headers, body)
             )
             status, answer = peer.answers.pop(0)
             if status == 0:

@@ -1,15 +1,24 @@
 """Connections: whose credentials, and what a missing one looks like."""
 
+from collections.abc import Callable
 import os
 import pathlib
+import subprocess
+import sys
+from typing import Any
 
+from openstack import proxy as sdk_proxy
 import pytest
 
 from cyborg.clients import auth
+from cyborg.clients import glance
+from cyborg.clients import nova
 from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.conf import CONF
 from cyborg.tests.unit.clients import conftest
+
+SERVER = "00000000-0000-4000-8000-000000000001"
 
 
 def _configure(tmp_path: pathlib.Path, text: str) -> None:
@@ -22,7 +31,7 @@ def _configure(tmp_path: pathlib.Path, text: str) -> None:
 def test_nothing_is_configured(tmp_path: pathlib.Path) -> None:
     _configure(tmp_path, "")
     with pytest.raises(exception.ConfigInvalid) as caught:
-        auth.adapter("nova")
+        auth.proxy("nova")
     text = caught.value.faultstring
     assert "\n" not in text
     assert "[nova]" in text
@@ -33,13 +42,13 @@ def test_nothing_is_configured(tmp_path: pathlib.Path) -> None:
 def test_half_is_configured(tmp_path: pathlib.Path) -> None:
     _configure(tmp_path, "[placement]\nauth_type = password\n")
     with pytest.raises(exception.ConfigInvalid, match="auth_url"):
-        auth.adapter("placement")
+        auth.proxy("placement")
 
 
 def test_a_plugin_that_is_none(tmp_path: pathlib.Path) -> None:
     _configure(tmp_path, "[placement]\nauth_type = bogus\n")
     with pytest.raises(exception.ConfigInvalid, match="bogus"):
-        auth.adapter("placement")
+        auth.proxy("placement")
 
 
 def test_credentials_of_keystone_authtoken(
@@ -51,7 +60,7 @@ def test_credentials_of_keystone_authtoken(
         f"endpoint = {peer.url}\ntoken = theirs\n"
         "region_name = north\ncafile = /ca.pem\n",
     )
-    adapter = auth.adapter("placement")
+    adapter = auth.proxy("placement")
     assert adapter.region_name == "north"
     assert adapter.session.verify == "/ca.pem"
     peer.answer(200, {"resource_providers": []})
@@ -72,7 +81,7 @@ def test_region_that_is_known(
         "[placement]\nauth_type = admin_token\n"
         f"endpoint = http://placement\ntoken = own\n{option}\n",
     )
-    assert auth.adapter("placement").region_name == region
+    assert auth.proxy("placement").region_name == region
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -85,7 +94,7 @@ def test_files_of_ssl_are_glances_unless_the_api_has_them(
         "[ssl]\ncert_file = /c\nkey_file = /k\nca_file = /a\n"
         "[glance]\nauth_type = admin_token\nendpoint = e\ntoken = t\n",
     )
-    session = auth.adapter("glance").session
+    session = auth.proxy("glance").session
     assert session.verify == (True if own else "/a")
     assert session.cert == (None if own else ("/c", "/k"))
     assert "eprecated" not in capfd.readouterr().err
@@ -99,21 +108,21 @@ def test_the_groups_own_options_win(tmp_path: pathlib.Path) -> None:
         "cafile = /ca.pem\n"
         "[placement]\nregion_name = south\ntimeout = 3\ncafile = /own.pem\n",
     )
-    adapter = auth.adapter("placement")
+    adapter = auth.proxy("placement")
     assert adapter.region_name == "south"
     assert adapter.session.timeout == 3
     assert adapter.session.verify == "/own.pem"
 
 
 def test_one_connection_pool_with_a_timeout(peer: conftest.Peer) -> None:
-    first = auth.adapter("placement")
-    assert auth.adapter("placement") is first
-    assert auth.adapter("nova") is not first
+    first = auth.proxy("placement")
+    assert auth.proxy("placement") is first
+    assert auth.proxy("nova") is not first
     assert first.session.timeout == auth.TIMEOUTS["placement"]
     # A child process must not write to its parent's connections.
     reader, writer = os.pipe()
     if os.fork() == 0:
-        same = auth.adapter("placement") is first
+        same = auth.proxy("placement") is first
         os.write(writer, b"same" if same else b"own")
         os._exit(0)
     os.wait()
@@ -143,3 +152,68 @@ def test_a_closed_connection_is_opened_once_more(
     peer.answer(200, {"resource_providers": []})
     assert placement.Client().find_provider("a") is None
     assert len(peer.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("group", "call", "answer"),
+    [
+        (
+            "placement",
+            lambda: placement.Client().get_tree(SERVER),
+            {"resource_providers": []},
+        ),
+        (
+            "nova",
+            lambda: nova.get_server(SERVER),
+            {"server": {"id": SERVER, "tenant_id": "p"}},
+        ),
+        ("glance", lambda: glance.get_image(SERVER), {"id": SERVER}),
+    ],
+)
+def test_a_call_is_one_request(
+    peer: conftest.Peer,
+    group: str,
+    call: Callable[[], Any],
+    answer: dict[str, Any],
+) -> None:
+    # The first one, too: no versions are asked for before it.
+    for sent in (1, 2):
+        peer.answer(200, answer)
+        call()
+        assert len(peer.requests) == sent
+    assert isinstance(auth.proxy(group), sdk_proxy.Proxy)
+
+
+@pytest.mark.parametrize(
+    ("group", "call", "header"),
+    [
+        (
+            "placement",
+            lambda: placement.Client().get_tree(SERVER),
+            "placement 1.36",
+        ),
+        ("nova", lambda: nova.get_server(SERVER), "compute 2.82"),
+    ],
+)
+def test_a_service_of_another_type_hears_its_own_name(
+    peer: conftest.Peer, group: str, call: Callable[[], Any], header: str
+) -> None:
+    CONF.set_override("service_type", "of-the-catalog", group=group)
+    try:
+        peer.answer(404, {})
+        with pytest.raises(exception.CyborgException):
+            call()
+    finally:
+        CONF.clear_override("service_type", group=group)
+    assert peer.requests[0].headers["OpenStack-API-Version"] == header
+
+
+@pytest.mark.parametrize(
+    "module", ["cyborg.cmd.api", "cyborg.api.app", "cyborg.cmd.agent"]
+)
+def test_who_calls_no_service_does_not_have_the_sdk(module: str) -> None:
+    program = (
+        f"import sys, {module}, cyborg.clients.nova, cyborg.clients.glance, "
+        "cyborg.clients.placement; sys.exit('openstack' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
