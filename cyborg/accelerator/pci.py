@@ -71,16 +71,17 @@ class Function:
 
 
 def parse_address(text: str) -> tuple[str, str, str, str]:
-    """Return domain, bus, device and function, in lower case.
+    """Return domain, bus, device and function, as the kernel writes them.
 
-    :param text: ``0000:3B:00.0``; domains have four to eight digits
+    :param text: ``0000:3B:00.0``; domains have four to eight digits, as
+        nvidia-smi's ``00000000:3B:00.0``
     :raises PciDeviceWrongAddressFormat: it is something else
     """
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise exception.PciDeviceWrongAddressFormat(address=text)
     domain, bus, device, function = match.group(1, 2, 3, 4)
-    return domain.lower(), bus.lower(), device.lower(), function
+    return f"{int(domain, 16):04x}", bus.lower(), device.lower(), function
 
 
 def normalise_address(text: str) -> str:

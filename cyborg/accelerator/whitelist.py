@@ -6,6 +6,9 @@ Each value of the option is a JSON object or a list of objects::
     {"address": "*:0a:00.*", "physical_network": "physnet1"}
     {"address": {"domain": ".*", "bus": "0a", "slot": "0[01]"}}
     {"devname": "eth3", "managed": "false"}
+
+What selects nothing, or everything there is, is refused, and so is what has
+a key that nobody reads: a misspelt one would select more than is meant.
 """
 
 from collections.abc import Callable
@@ -25,7 +28,32 @@ _FIELDS = ("domain", "bus", "slot", "function")
 _MOST = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 0x7}
 _DIGITS = {"domain": 4, "bus": 2, "slot": 2, "function": 1}
 _ID_KEYS = ("vendor_id", "product_id")
+_SELECTING = (*_ID_KEYS, "address", "devname")
+_KEYS = (
+    *_SELECTING,
+    "type",
+    "class",
+    "traits",
+    "physical_network",
+    "managed",
+)
+# Keys of Nova's [pci] device_spec, and what is to be said here.
+_OF_NOVA = {
+    "resource_class": "write class",
+    "live_migratable": "leave it out, guests with a device do not migrate",
+    "one_time_use": "leave it out, devices are given again",
+    "remote_managed": "leave it out, ports are not managed by the card",
+    "trusted": "leave it out, it has no effect here",
+}
 _RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
+
+# What the parts of addresses may be, to find out what matches all of them.
+_SAMPLES = (
+    ("0000", "0001", "ffff", "10000", "ffffffff"),
+    tuple(f"{number:02x}" for number in range(256)),
+    tuple(f"{number:02x}" for number in range(32)),
+    tuple(f"{number:x}" for number in range(8)),
+)
 
 # Says of one part of an address whether it is meant.
 Part = Callable[[str], bool]
@@ -35,6 +63,7 @@ Part = Callable[[str], bool]
 class Entry:
     """One object of the option."""
 
+    text: str  # as it is written, for people
     ids: tuple[str, str]  # vendor and product, or "*"
     parts: tuple[Part, ...] | None  # None: any address
     exact: str | None  # the one address meant, if it is spelled out
@@ -74,6 +103,16 @@ class Entry:
             )
         )
 
+    @property
+    def is_about_everything(self) -> bool:
+        """Return whether every function there could be is meant."""
+        if self.ids != (ANY, ANY) or self.devname or self.exact:
+            return False
+        return self.parts is None or all(
+            all(map(part, samples))
+            for part, samples in zip(self.parts, _SAMPLES, strict=True)
+        )
+
     @staticmethod
     def _picks(
         function: pci.Function,
@@ -97,34 +136,57 @@ def parse(values: Iterable[str]) -> list[Entry]:
         try:
             content = json.loads(value)
         except ValueError as error:
-            raise exception.PciConfigInvalidWhitelist(
-                reason=f"{value!r} is not JSON: {error}"
-            ) from error
-        for item in content if isinstance(content, list) else [content]:
+            raise _invalid(value, f"no JSON: {error}") from error
+        items = content if isinstance(content, list) else [content]
+        if not items:
+            raise _invalid(value, "it selects nothing, leave it out")
+        for item in items:
             if not isinstance(item, dict):
-                raise exception.PciConfigInvalidWhitelist(
-                    reason=f"{item!r} is not an object"
-                )
-            entries.append(_entry(dict(item)))
+                raise _invalid(item, "it is not an object")
+            entries.append(_entry(item))
     return entries
 
 
 def _entry(item: dict[str, Any]) -> Entry:
-    ids = [parse_id(key, item.pop(key, ANY)) for key in _ID_KEYS]
-    address = item.pop("address", None)
-    devname = item.pop("devname", None)
+    for key in item:
+        if key in _OF_NOVA:
+            raise _invalid(item, f"{key} is a key of Nova's: {_OF_NOVA[key]}")
+        if key not in _KEYS:
+            raise _invalid(
+                item, f"{key} is none of the keys {', '.join(_KEYS)}"
+            )
+    ids = [parse_id(key, item.get(key, ANY)) for key in _ID_KEYS]
+    address = item.get("address")
+    devname = item.get("devname")
     if address is not None and devname is not None:
         raise exception.PciDeviceInvalidDeviceName()
+    if devname is not None and not (isinstance(devname, str) and devname):
+        raise _invalid(item, f"devname {devname!r} is no name of a device")
     parts, exact = parse_address(address)
-    return Entry(
+    entry = Entry(
+        text=json.dumps(item),
         ids=(ids[0], ids[1]),
         parts=parts,
         exact=exact,
         devname=devname,
-        type=_type(item.pop("type", None)),
-        resource_class=_resource_class(item.pop("class", None)),
-        traits=_traits(item.pop("traits", [])),
+        type=_type(item.get("type")),
+        resource_class=_resource_class(item.get("class")),
+        traits=_traits(item.get("traits", [])),
         tags=_tags(item),
+    )
+    if entry.is_about_everything:
+        raise _invalid(
+            item,
+            "it selects every device of the host, give one of "
+            + ", ".join(_SELECTING),
+        )
+    return entry
+
+
+def _invalid(item: Any, reason: str) -> exception.PciConfigInvalidWhitelist:
+    return exception.PciConfigInvalidWhitelist(
+        reason=f"{item if isinstance(item, str) else json.dumps(item)}: "
+        f"{reason}"
     )
 
 
@@ -162,7 +224,7 @@ def parse_address(address: Any) -> tuple[tuple[Part, ...] | None, str | None]:
     if not isinstance(address, str):
         raise exception.PciDeviceWrongAddressFormat(address=address)
     try:
-        return None, pci.normalise_address(address)
+        return None, pci.normalise_address(address.strip())
     except exception.PciDeviceWrongAddressFormat:
         return _globs(address), None
 
@@ -264,7 +326,7 @@ def _traits(value: Any) -> tuple[str, ...]:
 
 
 def _tags(item: dict[str, Any]) -> dict[str, str]:
-    """Return what a guest's host is told; other keys are without effect."""
+    """Return what a guest's host is told."""
     tags = {}
     if item.get("physical_network") is not None:
         tags["physical_network"] = str(item["physical_network"])

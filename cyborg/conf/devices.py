@@ -57,7 +57,8 @@ VGPU_OPTS = [
         default=[],
         help="""
 PCI addresses of the cards, or of their virtual functions, that use this type,
-for example ``0000:af:00.0,0000:b0:00.0``. One address has one type.
+for example ``0000:af:00.0,0000:b0:00.0``, also as ``nvidia-smi`` spells them.
+One address has one type; one of no GPU is a warning.
 """,
     ),
 ]
@@ -146,8 +147,9 @@ PCI_OPTS = [
 PCI devices to offer, as JSON objects or lists of objects with ``vendor_id``,
 ``product_id``, ``address`` or ``devname``, for example ``{"vendor_id":
 "1d55", "product_id": "1001"}``. Optional ``type``, ``class`` (resource
-class), ``traits`` (list), ``physical_network`` and ``managed``. May be given
-several times; empty offers nothing.
+class), ``traits`` (list), ``physical_network`` and ``managed``. Another key,
+or an object that selects every device, is refused when the agent starts. May
+be given several times; empty offers nothing.
 """,
     ),
     cfg.BoolOpt(

@@ -52,6 +52,7 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
         self._types = self._configured_types()
         # Names by number: a card that is full does not tell them any more.
         self._vgpu_names: dict[int, str] = {}
+        self._odd: list[str] = []
 
     def claims(self, function: pci.Function) -> bool:
         return function.vendor == NVIDIA and function.class_code in CLASSES
@@ -59,8 +60,17 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
     def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
         """Return the functions that are offered, each as a device."""
         gpus = super().cards(functions)
+        present = {card.address for card in gpus}
+        self._odd = [
+            f"[vgpu_{name}] device_addresses: there is no GPU {address}"
+            for address, name in self._types.items()
+            if address not in present
+        ]
         shared = self._shared(gpus)
         return [card for card in gpus if self._is_offered(card, shared)]
+
+    def warnings(self) -> list[str]:
+        return self._odd
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]

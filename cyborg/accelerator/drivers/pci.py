@@ -1,6 +1,7 @@
 """Any PCI device the operator lists in ``[pci] passthrough_whitelist``."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 from oslo_log import log
@@ -57,6 +58,7 @@ class PCIDriver(card_driver.CardDriver):
         self._others: list[card_driver.CardDriver] | None = None
         # Entry by address, as of the last discovery.
         self._listed: dict[str, whitelist.Entry] = {}
+        self._odd: list[str] = []
 
     def claims(self, function: pci.Function) -> bool:
         if function.address in self._listed:
@@ -79,6 +81,7 @@ class PCIDriver(card_driver.CardDriver):
         """
         if not self._entries:
             return []
+        self._odd = list(self._idle(functions))
         listed = {}
         for address, function in functions.items():
             entry = self._entry(function, functions.get(function.physfn or ""))
@@ -131,6 +134,21 @@ class PCIDriver(card_driver.CardDriver):
                 driver_name=vendor or card.vendor.upper(),
             )
         ]
+
+    def warnings(self) -> list[str]:
+        return self._odd
+
+    def _idle(self, functions: dict[str, pci.Function]) -> Iterator[str]:
+        """Yield a sentence for each entry that means no function."""
+        for entry in self._entries:
+            if not any(
+                entry.matches(each, functions.get(each.physfn or ""))
+                for each in functions.values()
+            ):
+                yield (
+                    "[pci] passthrough_whitelist: no device of this host is "
+                    f"meant by {entry.text}"
+                )
 
     def _entry(
         self, function: pci.Function, physical: pci.Function | None

@@ -48,7 +48,7 @@ def pattern(text: str) -> str:
     """
     text = text.strip().lower()
     try:
-        return canonical(text)
+        return pci.normalise_address(text)
     except exception.PciDeviceWrongAddressFormat as error:
         if not set(text) <= _LEGAL or not set(text) & set("*?["):
             raise exception.ConfigInvalid(
@@ -57,15 +57,6 @@ def pattern(text: str) -> str:
                 "of PCI addresses",
             ) from error
         return text
-
-
-def canonical(text: str) -> str:
-    """Return an address with the domain in four digits where they do.
-
-    :raises PciDeviceWrongAddressFormat: it is no address
-    """
-    domain, bus, device, function = pci.parse_address(text)
-    return f"{int(domain, 16):04x}:{bus}:{device}.{function}"
 
 
 def overrides(

@@ -211,8 +211,7 @@ def _configured_netdevs(view: core.View) -> Iterator[tuple[str, str]]:
 def _canonical(addresses: list[str]) -> Iterator[str]:
     for text in addresses:
         try:
-            domain, bus, device, function = pci.parse_address(text.strip())
+            yield pci.normalise_address(text.strip())
         except exception.PciDeviceWrongAddressFormat:
             # The driver refuses it, or reads a pattern in it.
             continue
-        yield f"{domain}:{bus}:{device}.{function}"

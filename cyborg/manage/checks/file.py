@@ -16,6 +16,7 @@ from oslo_upgradecheck import common_checks
 from cyborg import conf
 from cyborg.accelerator import nvme_spec
 from cyborg.accelerator import pci
+from cyborg.accelerator import whitelist
 from cyborg.clients import auth
 from cyborg.common import exception
 from cyborg.common import policy
@@ -210,8 +211,19 @@ def _changed_meanings() -> Iterator[str]:
                 nvme_spec.parse(texts)
             except exception.ConfigInvalid as error:
                 yield f"{error.faultstring} ({path})"
+        elif (group, name) == ("pci", "passthrough_whitelist"):
+            yield from _whitelist(path, texts)
         elif name == "device_addresses":
             yield from _addresses(option, group, texts[-1])
+
+
+def _whitelist(path: str, texts: list[str]) -> Iterator[str]:
+    """Yield what is wrong with each entry; 17.0.0 starts with many."""
+    for text in texts:
+        try:
+            whitelist.parse([text])
+        except exception.ConfigInvalid as error:
+            yield f"{error.faultstring} ({path}) The agent does not start"
 
 
 def _addresses(option: str, group: str, text: str) -> Iterator[str]:

@@ -643,6 +643,27 @@ class TestOptions:
             "guests now what it does not list",
         ]
 
+    def test_lists_of_devices_that_are_refused(
+        self, configure: Configure, tmp_path: pathlib.Path
+    ) -> None:
+        """Each is named; the release before starts with them."""
+        path = tmp_path / "cyborg.conf"
+        result = configure(
+            '[pci]\npassthrough_whitelist = {"device_id": "2335"}\n'
+            'passthrough_whitelist = {"vendor_id": "10de"}\n'
+            'passthrough_whitelist = {"vendor_id": "10de", '
+            '"resource_class": "CUSTOM_H200"}\n'
+            "passthrough_whitelist = {}\n"
+        ).changed_meanings()
+        assert result.code == WARNING
+        first, second, third = str(result.details).split("; ")
+        start = "[pci] passthrough_whitelist is not valid: "
+        end = f"({path}) The agent does not start"
+        assert first.startswith(f'{start}{{"device_id": "2335"}}: device_id')
+        assert second.endswith(f"of Nova's: write class {end}")
+        assert third.startswith(f"{start}{{}}: it selects every device")
+        assert all(each.endswith(end) for each in (first, second, third))
+
     def test_what_means_the_same(self, configure: Configure) -> None:
         result = configure(
             "[DEFAULT]\nbind_timeout = 10\n"

@@ -40,7 +40,6 @@ ALL = [PF, VF1, VF2, PF2, NIC]
 @pytest.mark.parametrize(
     ("entry", "found"),
     [
-        ({}, ALL),
         ({"vendor_id": "1d55", "product_id": "1001"}, [VF1, VF2]),
         ({"vendor_id": "0x1D55", "product_id": "0x1001"}, [VF1, VF2]),
         ({"vendor_id": "*", "product_id": "1572"}, [NIC]),
@@ -60,7 +59,12 @@ ALL = [PF, VF1, VF2, PF2, NIC]
         # It has none, so it means itself.
         ({"address": PF2}, [PF2]),
         ({"address": "0000:D1:00.0"}, [NIC]),
-        ({"address": {}}, ALL),
+        # As nvidia-smi has it, and with a space.
+        ({"address": "00000000:D1:00.0"}, [NIC]),
+        ({"address": "00000000:0E:00.0"}, [VF1, VF2]),
+        ({"address": " 0000:0e:00.0 "}, [VF1, VF2]),
+        ({"address": "00000000:0E:*.*"}, [PF, VF1, VF2]),
+        ({"address": "*:*:*.[0-6]"}, ALL),
         ({"address": {"bus": "0e", "function": "[01]"}}, [PF, VF1]),
         ({"address": {"bus": "0E"}}, [PF, VF1, VF2]),
         # Anchored at both ends.
@@ -154,7 +158,7 @@ def test_other_keys():
     (entry,) = whitelist.parse(
         [
             '{"type": "NIC", "class": "CUSTOM_FAST", "traits": ["custom_x"],'
-            '"physical_network": "net1", "managed": "No", "spec": "mine"}'
+            '"physical_network": "net1", "managed": "No", "devname": "a"}'
         ]
     )
     assert entry.type == "NIC"
@@ -163,6 +167,41 @@ def test_other_keys():
     assert entry.tags == {"physical_network": "net1", "managed": "false"}
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("{}", "selects every device of the host"),
+        ('[{"vendor_id": "10de"}, {}]', "selects every device of the host"),
+        ('{"class": "CUSTOM_A"}', "selects every device of the host"),
+        ('{"vendor_id": "*"}', "selects every device of the host"),
+        ('{"address": {}}', "selects every device of the host"),
+        ('{"address": {"bus": "[0-9a-f]+"}}', "selects every device"),
+        ('{"address": "*:*:*.*"}', "selects every device of the host"),
+        ('{"address": "*:??:[01]?.[0-7]"}', "selects every device"),
+        ("[]", "it selects nothing"),
+        ('{"device_id": "2335"}', "device_id is none of the keys vendor_id"),
+        ('{"adress": "0000:18:00.0"}', "adress is none of the keys"),
+        ('{"vendor_id": "10de", "spec": "mine"}', "spec is none of the keys"),
+        ('{"vendor_id": "10de", "devname": 7}', "devname 7 is no name"),
+        ('{"vendor_id": "10de", "resource_class": "A"}', "write class"),
+        ('{"vendor_id": "10de", "live_migratable": "no"}', "leave it out"),
+        ('{"vendor_id": "10de", "remote_managed": "false"}', "leave it out"),
+        ('{"vendor_id": "10de", "traits": "CUSTOM_A"}', "is not a list"),
+        ("{'vendor_id': '10de'}", "no JSON"),
+    ],
+)
+def test_what_selects_other_things_than_meant_is_refused(value, reason):
+    """The entry is named, in one line."""
+    with pytest.raises(
+        exception.PciConfigInvalidWhitelist, match=reason
+    ) as caught:
+        whitelist.parse([value])
+    assert "\n" not in caught.value.faultstring
+    assert "passthrough_whitelist" in caught.value.faultstring
+
+
 def test_null_physical_network():
-    (entry,) = whitelist.parse(['{"physical_network": null}'])
+    (entry,) = whitelist.parse(
+        ['{"vendor_id": "1d55", "physical_network": null}']
+    )
     assert entry.tags == {}

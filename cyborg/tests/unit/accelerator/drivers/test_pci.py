@@ -10,7 +10,7 @@ from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import golden
 from cyborg.tests.fixtures import machine
 
-EVERYTHING: tuple[dict, ...] = ({},)
+EVERYTHING: tuple[dict, ...] = ({"address": "*:*:*.[0-6]"},)
 
 
 def make(root, *entries, drivers=("pci_driver",), **groups):

@@ -1,10 +1,7 @@
 """What agents offer on machines of people who run such hardware."""
 
-import pathlib
-
 import pytest
 
-from cyborg.tests.fixtures import machine
 from cyborg.tests.unit.agent.gate import whole
 
 NVIDIA = "nvidia_gpu_driver"
@@ -23,22 +20,6 @@ VGPUS = {
         ]
     },
 }
-
-
-@pytest.fixture
-def unpack(tmp_path):
-    def unpack(name: str) -> pathlib.Path:
-        return machine.unpack(f"gate/{name}", tmp_path / name)
-
-    return unpack
-
-
-@pytest.fixture
-def build(tmp_path):
-    def build(*texts: str) -> pathlib.Path:
-        return machine.unpack_text("".join(texts), tmp_path / "built")
-
-    return build
 
 
 # -- a card and its parts

@@ -80,6 +80,37 @@ class Agent:
             for deployable in device["deployable_list"]
         }
 
+    def totals(
+        self, in_use: Collection[str] | None = None
+    ) -> dict[str, tuple[str, int]]:
+        """Return class and number of what can be given, by address.
+
+        :param in_use: see :meth:`report`
+        """
+        infos = (
+            None
+            if in_use is None
+            else [pci.address_info(address) for address in in_use]
+        )
+        return {
+            deployable["name"].removeprefix("cn1_"): (
+                deployable["attribute_list"][0]["value"],
+                deployable["num_accelerators"],
+            )
+            for driver in self.discovery.run(infos)
+            for device in driver.devices
+            for deployable in device["deployable_list"]
+            if not deployable["withheld"]
+        }
+
+    def warnings(self) -> list[str]:
+        """Return what the drivers found odd last."""
+        return [
+            text
+            for enabled in self.drivers
+            for text in enabled.get().warnings()
+        ]
+
     def offered(self, in_use: Collection[str] | None = None) -> list[str]:
         """Return the addresses of the deployables that are not withheld."""
         found = self.report(in_use)
