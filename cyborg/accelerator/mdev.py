@@ -17,6 +17,7 @@ from cyborg.common import exception
 
 TYPES = "mdev_supported_types"
 _PARENTS = "sys/class/mdev_bus"
+_MOST = re.compile(r"\bmax_instance=(\d+)")
 _TYPE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -26,7 +27,14 @@ class Type:
 
     name: str  # name: GRID T4-1B; the type's id where a driver tells none
     available: int  # available_instances: how many more can be made
-    existing: int  # how many entries devices/ has
+    devices: tuple[str, ...]  # devices/, uuids of those there are
+    # description: "num_heads=4, ..., max_instance=6", of an empty card
+    max_instance: int | None
+
+    @property
+    def existing(self) -> int:
+        """How many there are."""
+        return len(self.devices)
 
     @property
     def total(self) -> int:
@@ -51,10 +59,12 @@ def read_type(function: pci.Function, mdev_type: str) -> Type:
         raise exception.InvalidVGPUType(name=mdev_type)
     path = os.path.join(function.path, TYPES, mdev_type)
     available = sysfs.read_text(path, "available_instances")
+    most = _MOST.search(sysfs.read_optional(path, "description") or "")
     return Type(
         name=sysfs.read_optional(path, "name") or mdev_type,
         available=int(available),
-        existing=len(sysfs.names_optional(path, "devices")),
+        devices=tuple(sysfs.names_optional(path, "devices")),
+        max_instance=int(most[1]) if most else None,
     )
 
 

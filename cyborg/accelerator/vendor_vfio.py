@@ -11,6 +11,7 @@ vGPU, writing 0 undoes it. What siblings already are is missing from the list
 once the card is full.
 """
 
+import dataclasses
 import re
 
 from cyborg.accelerator import pci
@@ -54,6 +55,44 @@ def creatable_types(function: pci.Function) -> dict[int, str]:
     """Return names by number of what the function can become now."""
     text = sysfs.read_optional(function.path, _DIRECTORY, _CREATABLE)
     return parse_types(text or "")
+
+
+@dataclasses.dataclass(frozen=True)
+class VGPU:
+    """What a virtual function is and could be."""
+
+    current: int  # current_vgpu_type
+    creatable: dict[int, str]  # creatable_vgpu_types, names by number
+
+
+def read(function: pci.Function) -> VGPU:
+    """Return what a virtual function is and could be.
+
+    :raises DriverError: it cannot be read
+    """
+    return VGPU(current_type(function), creatable_types(function))
+
+
+def usable(
+    functions: dict[str, VGPU], number: int, most: int | None
+) -> list[str]:
+    """Return which functions are offered as vGPUs of a type, sorted.
+
+    Those that are vGPUs of it come first, then the lowest addresses, so that
+    what is offered stays the same while they are made.
+
+    :param most: how many of them the card holds, None if nobody knows
+    """
+    made = [key for key, vgpu in functions.items() if vgpu.current == number]
+    free = [key for key, vgpu in functions.items() if not vgpu.current]
+    is_mixed = any(
+        vgpu.current not in (0, number) for vgpu in functions.values()
+    )
+    if most is None or is_mixed:
+        # All that is known is what the card says now.
+        free = [key for key in free if number in functions[key].creatable]
+    found = (made + free)[: None if most is None else max(most, len(made))]
+    return sorted(found, key=pci.sort_key)
 
 
 def parse_types(text: str) -> dict[int, str]:

@@ -156,7 +156,11 @@ class Discovery:
             drivers, [each for d in drivers for each in self.known(d.name)]
         )
 
-    def run(self, in_use: Collection[str] | None = None) -> list[report.Found]:
+    def run(
+        self,
+        in_use: Collection[str] | None = None,
+        made: Collection[str] | None = None,
+    ) -> list[report.Found]:
         """Return what each driver says, in the order they are enabled.
 
         What must not be offered is marked. Blocks for as long as the slowest
@@ -164,6 +168,7 @@ class Discovery:
 
         :param in_use: ``attach_info`` texts of the handles that guests have;
             None if that is not known
+        :param made: uuids of the mdevs that this agent made, or None
         """
         for enabled in self.drivers:
             self._start(enabled)
@@ -178,7 +183,9 @@ class Discovery:
         if changed:
             self._cache.save()
         self._ran.set()
-        return _without_duplicates(self._gate.judge(found, in_use).found)
+        return _without_duplicates(
+            self._gate.judge(found, in_use, made).found
+        )
 
     def wait_for_first(self, timeout: float) -> None:
         """Block until every driver has been asked once."""

@@ -196,6 +196,11 @@ class IntentLog:
                 if entry["done"] != self._boot
             ]
 
+    def mdevs(self) -> set[str]:
+        """Return the uuids of mdevs that may be there because of us."""
+        with self._lock:
+            return set(self._mdevs)
+
     def made_mdevs(self) -> list[str]:
         """Return the uuids of mdevs that are wanted, and were made."""
         with self._lock:

@@ -135,6 +135,7 @@ class AgentManager:
         )
         self._images = image_store
         log = intents.IntentLog(directory / "intents.json", here.boot_id)
+        self._log = log
         self._work = work.HostWork(
             self._discovery, log, image_store, self._reporter.change
         )
@@ -281,11 +282,12 @@ class AgentManager:
 
     def discover_once(self) -> None:
         """Look at the hardware and report it; blocks."""
-        found = self._discovery.run(
-            [handle.info_text for handle in self._in_use.handles()]
-            if self._in_use.is_known
-            else None
-        )
+        infos = made = None
+        if self._in_use.is_known:
+            handles = self._in_use.handles()
+            infos = [handle.info_text for handle in handles]
+            made = self._log.mdevs() | {handle.uuid for handle in handles}
+        found = self._discovery.run(infos, made)
         self._reporter.publish(
             report.Report.of(found, self._host) if found else None
         )

@@ -61,6 +61,24 @@ for example ``0000:af:00.0,0000:b0:00.0``, also as ``nvidia-smi`` spells them.
 One address has one type; one of no GPU is a warning.
 """,
     ),
+    cfg.IntOpt(
+        "max_instances",
+        min=1,
+        help="""
+How many vGPUs of this type one card holds at most, as Nova's option of the
+same name. Of mediated devices the host driver tells itself; needed for
+``vendor_vfio`` where the names of the types do not tell.
+""",
+    ),
+    cfg.StrOpt(
+        "type_name",
+        help="""
+What the host driver calls this type, for example ``NVIDIA L40S-48Q``. Needed
+for ``vendor_vfio`` only, and only if each card is full whenever the agent
+looks: a full card does not name its types, and what was read once is
+remembered.
+""",
+    ),
 ]
 
 NIC_OPTS = [

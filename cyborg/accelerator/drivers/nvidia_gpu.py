@@ -22,6 +22,7 @@ from cyborg.accelerator import pci
 from cyborg.accelerator import privileged
 from cyborg.accelerator import sysfs
 from cyborg.accelerator import vendor_vfio
+from cyborg.accelerator import vgpu_memory
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.conf import devices as conf_devices
@@ -50,8 +51,9 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
         super().__init__(**kwargs)
         # vGPU type by address of the function that is configured for it.
         self._types = self._configured_types()
-        # Names by number: a card that is full does not tell them any more.
-        self._vgpu_names: dict[int, str] = {}
+        self._memory = vgpu_memory.Memory(self.conf)
+        # How many of its type cards hold, by the names of their types.
+        self._by_name: dict[str, int | None] = {}
         self._odd: list[str] = []
 
     def claims(self, function: pci.Function) -> bool:
@@ -157,10 +159,12 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
     ) -> report.DriverDeployable:
         # Types share the card: once one is made, the others' counts are 0.
         offered = mdev.read_type(card, vgpu_type)
+        # A virtual function has one, for which its card may have no room.
+        count = max(offered.total, 1) if card.physfn else offered.total
         return self._vgpus(
             card,
             offered.name,
-            describe.mdev_handles(card.address, vgpu_type, offered.total),
+            describe.mdev_handles(card.address, vgpu_type, count),
         )
 
     def _vendor_vfio(
@@ -170,24 +174,61 @@ class NvidiaGPUDriver(card_driver.CardDriver, driver.MdevProvider):
         virtual: list[pci.Function],
     ) -> report.DriverDeployable:
         number = vendor_vfio.type_number(vgpu_type)
-        handles = []
-        for function in virtual:
-            creatable = vendor_vfio.creatable_types(function)
-            self._vgpu_names |= creatable
-            current = vendor_vfio.current_type(function)
-            if current == number or (not current and number in creatable):
-                handles.append(
-                    describe.handle(
-                        function.address,
-                        asked_type=vgpu_type,
-                        managed="false",
-                    )
-                )
-        if number not in self._vgpu_names:
+        now = {item.address: vendor_vfio.read(item) for item in virtual}
+        for vgpu in now.values():
+            self._memory.learn_names(card.product, vgpu.creatable)
+        names = self._memory.names(card.product)
+        name = names.get(number) or self._option(vgpu_type, "type_name")
+        if not name:
             # Without the name there is no trait: either the card is full
             # and known to the conductor, or it never had this type.
             raise exception.InvalidVGPUType(name=vgpu_type)
-        return self._vgpus(card, self._vgpu_names[number], handles)
+        offered = vendor_vfio.usable(now, number, self._most(card, name, now))
+        handles = [
+            describe.handle(address, asked_type=vgpu_type, managed="false")
+            for address in offered
+        ]
+        return self._vgpus(card, name, handles)
+
+    def _most(
+        self, card: pci.Function, name: str, now: dict[str, vendor_vfio.VGPU]
+    ) -> int | None:
+        """Return how many of its type a card holds, None if nobody knows.
+
+        :param now: the virtual functions
+        """
+        vgpu_type = self._types[card.address]
+        number = vendor_vfio.type_number(vgpu_type)
+        made = [vgpu.current for vgpu in now.values() if vgpu.current]
+        can_more = any(
+            number in vgpu.creatable
+            for vgpu in now.values()
+            if not vgpu.current
+        )
+        full_at = self._memory.full_at(card.address, number)
+        if made and set(made) == {number}:
+            if not can_more and len(made) < len(now):
+                self._memory.learn_full(card.address, number, len(made))
+            elif can_more and full_at is not None and len(made) >= full_at:
+                self._memory.learn_full(card.address, number, None)
+        elif not made:
+            # Only an empty card offers all types it can be of.
+            offered = [
+                text
+                for vgpu in now.values()
+                for text in vgpu.creatable.values()
+            ]
+            self._by_name[card.address] = vgpu_memory.most(name, offered)
+        bounds = (
+            self._option(vgpu_type, "max_instances"),
+            self._memory.full_at(card.address, number),
+            self._by_name.get(card.address),
+        )
+        return min((each for each in bounds if each), default=None)
+
+    def _option(self, vgpu_type: str, name: str) -> Any:
+        group = conf_devices.register_vgpu_type(self.conf, vgpu_type)
+        return self.conf[group][name]
 
     def _vgpus(
         self,

@@ -43,6 +43,8 @@ class Offer:
         help of VFIO, and not something made of them
     :ivar held: those that guests have; all that is withheld of them is what
         nobody has
+    :ivar handles: address of each handle by its ``attach_info`` text
+    :ivar taken: those texts of handles that guests have
     """
 
     driver: str
@@ -52,6 +54,8 @@ class Offer:
     functions: tuple[str, ...]
     passed: frozenset[str]
     held: frozenset[str]
+    handles: dict[str, str | None]
+    taken: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -70,6 +74,15 @@ class Offer:
         return tuple(each for each in self.functions if each not in self.held)
 
     @property
+    def is_divisible(self) -> bool:
+        """Return whether each handle is an accelerator of its own.
+
+        Not where guests are given several for one.
+        """
+        count = self.deployable["num_accelerators"]
+        return bool(count == len(self.handles) > 1)
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """The functions, or the card of a deployable without any."""
         return self.functions or ((self.card,) if self.card else ())
@@ -80,6 +93,7 @@ class Mark:
     """Why a deployable is withheld.
 
     :ivar address: the function that is the reason
+    :ivar handles: the handles it is about; None for all of the function
     :ivar is_expected: it is what the configuration asks for, so nobody has
         to look at it
     """
@@ -88,6 +102,7 @@ class Mark:
     text: str
     address: str
     is_expected: bool = False
+    handles: frozenset[str] | None = None
 
     def to_dict(self) -> dict[str, str]:
         """Return what is reported."""
@@ -95,8 +110,9 @@ class Mark:
 
 
 # What a rule finds: the offer, the address that is the reason, and a
-# sentence that goes on after the address.
-Finding = tuple[Offer, str, str]
+# sentence; also the handles it is about, where it is not about all that
+# nobody has of the function.
+Finding = tuple[Offer, str, str] | tuple[Offer, str, str, frozenset[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +156,8 @@ class View:
     :param in_use: ``attach_info`` texts of the handles that guests have;
         None if that is not known
     :param was_given: tells of an address whether a guest ever had it
+    :param made: uuids of the mdevs that this agent made; None if that is not
+        known
     """
 
     def __init__(
@@ -149,12 +167,14 @@ class View:
         found: Sequence[report.Found],
         in_use: Collection[str] | None = None,
         was_given: Callable[[str], bool] = lambda address: False,
+        made: Collection[str] | None = None,
     ) -> None:
         self.root = root
         self.conf = conf
         self.found = found
         self.in_use = in_use
         self.was_given = was_given
+        self.made = made
         self.marks: dict[Offer, list[Mark]] = {}
         # Says of a rule and an address what the operator offers anyway.
         self.overridden: Callable[[str, str], bool] = lambda name, at: False
@@ -193,9 +213,40 @@ class View:
         """Every deployable, those of the first driver first."""
         return list(self._read_offers())
 
-    def is_open(self, offer: Offer) -> bool:
-        """Return whether something of a deployable can be given."""
-        return offer not in self.marks and bool(offer.functions)
+    def closed(self, offer: Offer) -> frozenset[str]:
+        """Return the handles that nobody has and nobody is to get.
+
+        A reason that is about one function of several closes the handles on
+        that function only, where each is an accelerator of its own.
+        """
+        marks = self.marks.get(offer)
+        if not marks:
+            return frozenset()
+        free = offer.handles.keys() - offer.taken
+        found: set[str] = set()
+        for mark in marks:
+            if mark.handles is not None:
+                found |= mark.handles
+            elif offer.is_divisible and mark.address in offer.functions:
+                found |= {
+                    info
+                    for info, address in offer.handles.items()
+                    if address == mark.address
+                }
+            else:
+                return frozenset(free)
+        return frozenset(found & free)
+
+    def is_open(self, offer: Offer, address: str) -> bool:
+        """Return whether a function of a deployable can be given."""
+        if offer not in self.marks:
+            return address in offer.functions
+        closed = self.closed(offer)
+        return any(
+            info not in closed
+            for info, at in offer.handles.items()
+            if at == address
+        )
 
     def free_functions(self) -> Iterator[tuple[Offer, pci.Function]]:
         """Yield the functions on the machine that no guest has."""
@@ -222,12 +273,12 @@ class View:
 
     def apply(self, each: Rule) -> None:
         """Mark what a rule finds, as long as no guest has it."""
-        for offer, address, text in each.find(self):
+        for offer, address, text, *rest in each.find(self):
             if address in offer.held or _is_whole(offer):
                 continue
             if self.overridden(each.name, address):
                 continue
-            mark = Mark(each.name, text, address, each.is_expected)
+            mark = Mark(each.name, text, address, each.is_expected, *rest)
             marks = self.marks.setdefault(offer, [])
             if mark not in marks:
                 marks.append(mark)
@@ -261,19 +312,25 @@ class View:
         deployable: dict[str, Any],
     ) -> Offer:
         places: dict[str, bool] = {}
+        handles: dict[str, str | None] = {}
+        taken = set()
         passed = set()
         used = self._used_places
         for handle in deployable["attach_handle_list"] or []:
             if handle["attach_type"] not in _PCI:
                 continue
-            address = _address(handle["attach_info"])
+            info = handle["attach_info"]
+            address = _address(info)
+            handles[info] = address
             if address is not None:
-                if not _is_made(handle):
+                if not is_made(handle):
                     passed.add(address)
                 # All that is made of a function is held, or some is free.
-                is_held = _place(
-                    handle["attach_info"]
-                ) in used or self._is_open_in_guest(address)
+                is_held = _place(info) in used or self._is_open_in_guest(
+                    address
+                )
+                if is_held:
+                    taken.add(info)
                 places[address] = is_held and places.get(address, True)
         return Offer(
             driver=driver,
@@ -283,6 +340,8 @@ class View:
             functions=tuple(places),
             passed=frozenset(passed),
             held=frozenset(each for each, held in places.items() if held),
+            handles=handles,
+            taken=frozenset(taken),
         )
 
     def _is_open_in_guest(self, address: str) -> bool:
@@ -314,7 +373,7 @@ def given(devices: Iterable[dict[str, Any]]) -> Iterator[str]:
                     yield address
 
 
-def _is_made(handle: dict[str, Any]) -> bool:
+def is_made(handle: dict[str, Any]) -> bool:
     """Return whether a handle is something made of a function on demand."""
     return (
         handle["attach_type"] == constants.AttachHandleType.MDEV

@@ -23,7 +23,8 @@ LOG = logging.getLogger(__name__)
 class Judged:
     """What the drivers found, with what is withheld of it.
 
-    :ivar found: as the drivers said, ``withheld`` set on each deployable
+    :ivar found: as the drivers said, ``withheld`` set on each deployable;
+        what is withheld of one that is offered in part is left out of it
     :ivar unexpected: the reasons that somebody should look at
     """
 
@@ -61,21 +62,23 @@ class Gate:
         self,
         found: Sequence[report.Found],
         in_use: Collection[str] | None = None,
+        made: Collection[str] | None = None,
     ) -> Judged:
         """Return what was found, with the reasons to withhold some of it.
 
         :param in_use: ``attach_info`` texts of the handles that guests have;
             None if that is not known
+        :param made: uuids of the mdevs that this agent made, or None
         """
         view = core.View(
-            self._root, self._conf, found, in_use, self._given.has
+            self._root, self._conf, found, in_use, self._given.has, made
         )
         view.overridden = self._overridden
         self._given.add(view.used_whole)
         marks = core.judge(view, rules.ALL)
         self._say(view, marks)
         by_deployable = {
-            id(offer.deployable): [mark.to_dict() for mark in reasons]
+            id(offer.deployable): _as_judged(offer, reasons, view)
             for offer, reasons in marks.items()
         }
         return Judged(
@@ -102,8 +105,9 @@ class Gate:
                 continue
             if reasons:
                 LOG.warning(
-                    "%s of driver %s is not offered: %s",
+                    "%s of driver %s is not offered%s: %s",
                     *key,
+                    " in part" if _is_partial(offer, view) else "",
                     "; ".join(
                         f"{each.text} ({each.rule})" for each in reasons
                     ),
@@ -136,14 +140,48 @@ def make(
     return Gate(root, conf, memory.Given(path, core.given(devices), keep))
 
 
+def _is_partial(offer: core.Offer, view: core.View) -> bool:
+    """Return whether handles are left of a deployable with reasons."""
+    return offer.is_divisible and bool(
+        offer.handles.keys() - view.closed(offer)
+    )
+
+
+def _as_judged(
+    offer: core.Offer, reasons: list[core.Mark], view: core.View
+) -> dict[str, Any]:
+    """Return a deployable with its reasons, or without some handles.
+
+    Those that nobody has go. What is left is offered, or somebody has it.
+    """
+    deployable = offer.deployable
+    if not _is_partial(offer, view):
+        return {
+            **deployable,
+            "withheld": [mark.to_dict() for mark in reasons],
+        }
+    closed = view.closed(offer)
+    handles = [
+        handle
+        for handle in deployable["attach_handle_list"]
+        if handle["attach_info"] not in closed
+    ]
+    return {
+        **deployable,
+        "attach_handle_list": handles,
+        "num_accelerators": len(handles),
+        "withheld": [],
+    }
+
+
 def _marked(
-    driver: report.Found, marks: dict[int, list[dict[str, str]]]
+    driver: report.Found, judged: dict[int, dict[str, Any]]
 ) -> report.Found:
     devices = [
         {
             **device,
             "deployable_list": [
-                {**each, "withheld": marks.get(id(each), [])}
+                judged.get(id(each)) or {**each, "withheld": []}
                 for each in device["deployable_list"]
             ],
         }

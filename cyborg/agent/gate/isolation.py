@@ -94,9 +94,9 @@ def group_shared(view: core.View) -> Iterator[core.Finding]:
         (
             (address not in offer.held, pci.sort_key(address), offer, address)
             for offer in view.offers
-            if view.is_open(offer) or offer.held
             for address in offer.passed
             if address in view.functions
+            if address in offer.held or view.is_open(offer, address)
         ),
         key=lambda item: item[:2],
     )

@@ -4,6 +4,7 @@ Later rules see what earlier ones withhold: of several functions one of which
 may be offered, it is not one that is withheld anyway.
 """
 
+from cyborg.agent.gate import capacity
 from cyborg.agent.gate import claims
 from cyborg.agent.gate import core
 from cyborg.agent.gate import host_use
@@ -16,5 +17,6 @@ ALL: tuple[core.Rule, ...] = (
     *claims.RULES,
     *host_use.RULES,
     *parts.RULES,
+    *capacity.RULES,
     *isolation.RULES,
 )

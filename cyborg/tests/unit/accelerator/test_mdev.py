@@ -34,7 +34,7 @@ def test_types(root):
         "nvidia-234",
     ]
     assert mdev.type_names(functions["0000:3b:00.0"]) is None
-    assert read(root) == mdev.Type("GRID T4-1B", 16, 0)
+    assert read(root) == mdev.Type("GRID T4-1B", 16, (), None)
     used = read(root, address="0000:b0:00.0")
     assert (used.available, used.existing, used.total) == (14, 2, 16)
 
@@ -47,11 +47,11 @@ def test_type_that_is_not_offered(root, name):
 
 def test_create_changes_no_total(root):
     mdev.create(root, ADDRESS, "nvidia-222", UUID)
-    assert read(root) == mdev.Type("GRID T4-1B", 15, 1)
+    assert read(root) == mdev.Type("GRID T4-1B", 15, (UUID,), None)
     # The card is of one type now.
     assert read(root, "nvidia-223").total == 0
     mdev.remove(root, ADDRESS, "nvidia-222", UUID)
-    assert read(root) == mdev.Type("GRID T4-1B", 16, 0)
+    assert read(root) == mdev.Type("GRID T4-1B", 16, (), None)
     assert read(root, "nvidia-223").total == 8
 
 

@@ -60,44 +60,40 @@ class Agent:
         )
 
     def report(
-        self, in_use: Collection[str] | None = None
+        self,
+        in_use: Collection[str] | None = None,
+        made: Collection[str] | None = None,
     ) -> dict[str, list[str]]:
         """Return the rules that withhold each deployable, by its address.
 
-        :param in_use: addresses of functions that guests have
+        :param in_use: addresses of functions that guests have, or the whole
+            texts of handles
+        :param made: uuids of mdevs
         """
-        infos = (
-            None
-            if in_use is None
-            else [pci.address_info(address) for address in in_use]
-        )
         return {
             deployable["name"].removeprefix("cn1_"): [
                 each["rule"] for each in deployable["withheld"]
             ]
-            for driver in self.discovery.run(infos)
+            for driver in self.discovery.run(_infos(in_use), made)
             for device in driver.devices
             for deployable in device["deployable_list"]
         }
 
     def totals(
-        self, in_use: Collection[str] | None = None
+        self,
+        in_use: Collection[str] | None = None,
+        made: Collection[str] | None = None,
     ) -> dict[str, tuple[str, int]]:
         """Return class and number of what can be given, by address.
 
-        :param in_use: see :meth:`report`
+        The arguments are those of :meth:`report`.
         """
-        infos = (
-            None
-            if in_use is None
-            else [pci.address_info(address) for address in in_use]
-        )
         return {
             deployable["name"].removeprefix("cn1_"): (
                 deployable["attribute_list"][0]["value"],
                 deployable["num_accelerators"],
             )
-            for driver in self.discovery.run(infos)
+            for driver in self.discovery.run(_infos(in_use), made)
             for device in driver.devices
             for deployable in device["deployable_list"]
             if not deployable["withheld"]
@@ -111,10 +107,47 @@ class Agent:
             for text in enabled.get().warnings()
         ]
 
-    def offered(self, in_use: Collection[str] | None = None) -> list[str]:
+    def handles(
+        self,
+        in_use: Collection[str] | None = None,
+        made: Collection[str] | None = None,
+    ) -> list[str]:
+        """Return the texts of the handles that can be given."""
+        return [
+            handle["attach_info"]
+            for driver in self.discovery.run(_infos(in_use), made)
+            for device in driver.devices
+            for deployable in device["deployable_list"]
+            if not deployable["withheld"]
+            for handle in deployable["attach_handle_list"]
+        ]
+
+    def stubs(self) -> list[str]:
+        """Return the addresses of cards that are there and not described."""
+        return [
+            pci.format_address(json.loads(report.cpid_info(device)))
+            for driver in self.discovery.run()
+            for device in driver.devices
+            if device["stub"]
+        ]
+
+    def offered(
+        self,
+        in_use: Collection[str] | None = None,
+        made: Collection[str] | None = None,
+    ) -> list[str]:
         """Return the addresses of the deployables that are not withheld."""
-        found = self.report(in_use)
+        found = self.report(in_use, made)
         return [address for address, rules in found.items() if not rules]
+
+
+def _infos(in_use: Collection[str] | None) -> list[str] | None:
+    if in_use is None:
+        return None
+    return [
+        each if each.startswith("{") else pci.address_info(each)
+        for each in in_use
+    ]
 
 
 def function(address: str, *args: Any, group: int = 0, **values: Any) -> str:
