@@ -38,6 +38,7 @@ class CardDriver(driver.Driver, driver.Cleanable):
         self._known: dict[str, report.DriverDevice] = {}
         # Why a card cannot be described, to say each reason once.
         self._troubles: dict[str, str] = {}
+        self._broken: dict[str, str] = {}
 
     @abc.abstractmethod
     def claims(self, function: pci.Function) -> bool:
@@ -98,6 +99,7 @@ class CardDriver(driver.Driver, driver.Cleanable):
 
     def discover(self) -> list[report.DriverDevice]:
         """Return every card, sorted by address."""
+        self._broken = {}
         functions = self.functions()
         cards = self.cards(functions)
         self.names.learn(cards)
@@ -114,6 +116,9 @@ class CardDriver(driver.Driver, driver.Cleanable):
                 found[address] = _as_stub(self._known[address])
         self._known = found
         return [found[address] for address in sorted(found, key=pci.sort_key)]
+
+    def broken(self) -> dict[str, str]:
+        return self._broken
 
     def get_stats(self, controlpath_id: dict[str, Any]) -> dict[str, Any]:
         """Return temperature, power, link and error counters of a card.
@@ -197,6 +202,9 @@ class CardDriver(driver.Driver, driver.Cleanable):
                     exc_info=not isinstance(error, exception.CyborgException),
                 )
             self._troubles[card.address] = str(error)
+            if isinstance(error, exception.HardwareFailed):
+                info = pci.address_info(card.address)
+                self._broken[info] = error.faultstring
             return self.describe(card, [], stub=True)
         if self._troubles.pop(card.address, None):
             LOG.info("%s can be described again", card.address)

@@ -80,6 +80,15 @@ class Driver(abc.ABC):
         """
         return []
 
+    def broken(self) -> dict[str, str]:
+        """Return why cards, or handles, of the last discovery must not go.
+
+        Whatever the hardware says of itself, in sentences for the operator,
+        by ``cpid_info`` or ``attach_info``: nobody is given it, and whoever
+        has it keeps it.
+        """
+        return {}
+
     def get_stats(self, controlpath_id: dict[str, Any]) -> dict[str, Any]:
         """Return what one card measures now.
 

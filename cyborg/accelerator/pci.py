@@ -28,6 +28,9 @@ _ADDRESS = re.compile(
     r"([0-9a-f]{4,8}):([0-9a-f]{2}):([01][0-9a-f])\.([0-7])", re.IGNORECASE
 )
 
+_ID = re.compile(r"[0-9a-f]{4}")
+_CLASS = re.compile(r"[0-9a-f]{6}")
+
 # Names of the classes drivers accept, as lspci prints them.
 CLASS_NAMES = {
     "0108": "Non-Volatile memory controller",
@@ -249,9 +252,9 @@ def read_function(address: str, path: str) -> Function:
     return Function(
         address=address,
         path=path,
-        vendor=normalise_id(sysfs.read_text(path, "vendor")),
-        product=normalise_id(sysfs.read_text(path, "device")),
-        class_code=_class_code(sysfs.read_text(path, "class")),
+        vendor=_id(path, "vendor"),
+        product=_id(path, "device"),
+        class_code=_class_code(path),
         revision=revision.removeprefix("0x") if revision else None,
         subsystem=subsystem,
         # -1 is how the kernel says that it does not know.
@@ -274,9 +277,28 @@ def normalise_id(text: str) -> str:
     return text.strip().lower().removeprefix("0x").zfill(4)
 
 
-def _class_code(text: str) -> str:
-    """Return base and sub-class of ``0x030200``: ``0302``."""
-    return text.strip().lower().removeprefix("0x").zfill(6)[:4]
+def _id(path: str, name: str) -> str:
+    """Return the id in a file.
+
+    :raises DriverError: it is none; all ones is what nobody answers
+    """
+    text = sysfs.read_text(path, name)
+    found = normalise_id(text)
+    if not text or not _ID.fullmatch(found) or found == "ffff":
+        raise exception.DriverError(reason=f"{path}/{name} is no id: {text!r}")
+    return found
+
+
+def _class_code(path: str) -> str:
+    """Return base and sub-class of ``0x030200``: ``0302``.
+
+    :raises DriverError: there is no class
+    """
+    text = sysfs.read_text(path, "class")
+    found = text.lower().removeprefix("0x").zfill(6)
+    if not text or not _CLASS.fullmatch(found) or found == "ffffff":
+        raise exception.DriverError(reason=f"{path}/class is none: {text!r}")
+    return found[:4]
 
 
 class Names:

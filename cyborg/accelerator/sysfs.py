@@ -86,6 +86,23 @@ def read_int(path: Path, *parts: str) -> int | None:
         return None
 
 
+def read_start(path: Path, *parts: str) -> bytes:
+    """Return the first four bytes of an optional file, less if it has less.
+
+    For the registers of a PCI function, of which nobody asks for more.
+    """
+    try:
+        descriptor = os.open(os.path.join(path, *parts), os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 4)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
 def read_lines(path: Path, *parts: str) -> list[str]:
     """Return the lines of an optional file; none if there is no such file.
 

@@ -19,6 +19,7 @@ from stevedore import named
 
 from cyborg.accelerator import adapted
 from cyborg.accelerator import driver as driver_api
+from cyborg.accelerator import pci
 from cyborg.agent import report
 from cyborg.agent import turns as driver_turns
 from cyborg.agent.gate import gate as gates
@@ -183,9 +184,7 @@ class Discovery:
         if changed:
             self._cache.save()
         self._ran.set()
-        return _without_duplicates(
-            self._gate.judge(found, in_use, made).found
-        )
+        return _without_duplicates(self._gate.judge(found, in_use, made).found)
 
     def wait_for_first(self, timeout: float) -> None:
         """Block until every driver has been asked once."""
@@ -249,7 +248,10 @@ class Discovery:
                 return
             try:
                 driver = enabled.ready()
-                found = self._read(enabled, driver.discover())
+                found = dataclasses.replace(
+                    self._read(enabled, driver.discover()),
+                    broken=dict(driver.broken()),
+                )
                 self._warn(enabled.name, driver.warnings())
             except Exception as error:
                 LOG.exception("Driver %s failed to discover", enabled.name)
@@ -286,7 +288,7 @@ class Discovery:
             try:
                 values = report.plain(device)
                 report.decoded_cpid(values)
-                good.append(values)
+                good.append(_filled_in(values, before))
             except Exception as error:
                 LOG.warning(
                     "Driver %s describes a device wrongly: %s",
@@ -301,6 +303,7 @@ class Discovery:
                     # incomplete keeps the records of whatever it is.
                     continue
                 good.append({**known, "stub": True})
+        good += _unreadable(enabled, before, good)
         return report.Found(
             name=enabled.name,
             devices=good,
@@ -308,6 +311,47 @@ class Discovery:
             error="; ".join(bad) or None,
             capabilities=enabled.capabilities(),
         )
+
+
+def _filled_in(
+    device: dict[str, Any], before: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return a device; a stub as it was described last, if it ever was."""
+    known = before.get(report.cpid_info(device))
+    if (
+        device["stub"]
+        and not device["deployable_list"]
+        and known is not None
+        and known["vendor"] == device["vendor"]
+    ):
+        return {**known, "stub": True}
+    return device
+
+
+def _unreadable(
+    enabled: Enabled,
+    before: dict[str, dict[str, Any]],
+    found: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Return what a driver no longer knows, but is there and does not answer.
+
+    As stubs: nothing says that the card is gone.
+    """
+    missing = before.keys() - {report.cpid_info(device) for device in found}
+    if not missing or enabled.instance is None:
+        return []
+    try:
+        functions = pci.read_functions(enabled.instance.root)
+    except exception.DriverError:
+        return []
+    silent = {
+        pci.address_info(address)
+        for address, function in functions.items()
+        if function.error
+    }
+    return [
+        {**before[info], "stub": True} for info in sorted(missing & silent)
+    ]
 
 
 def gate_of(

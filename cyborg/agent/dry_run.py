@@ -131,10 +131,12 @@ def _reported(drivers: Sequence[discovery.Enabled]) -> list[dict[str, Any]]:
 def _ask(driver: discovery.Enabled) -> report.Found:
     error = None
     devices: list[dict[str, Any]] = []
+    broken: dict[str, str] = {}
     try:
         devices = [report.plain(each) for each in driver.get().discover()]
         for device in devices:
             report.decoded_cpid(device)
+        broken = dict(driver.get().broken())
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
     return report.Found(
@@ -143,6 +145,7 @@ def _ask(driver: discovery.Enabled) -> report.Found:
         complete=error is None,
         error=error,
         capabilities=driver.capabilities(),
+        broken=broken,
     )
 
 

@@ -110,6 +110,8 @@ class Found:
     complete: bool
     error: str | None
     capabilities: list[str]
+    # Why the hardware must not be used, by cpid_info or attach_info.
+    broken: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def without_functions(device: dict[str, Any]) -> dict[str, Any]:

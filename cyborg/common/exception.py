@@ -403,6 +403,10 @@ class PciDeviceNotFoundById(NotFound):
     template = _("No PCI device %(id)s.")
 
 
+class HardwareFailed(DriverError):
+    """A card says of itself that it must not be used."""
+
+
 class InvalidvGPUConfig(ConfigInvalid):
     template = _("The vGPU configuration is not valid: %(reason)s")
 

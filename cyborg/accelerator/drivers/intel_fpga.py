@@ -137,10 +137,18 @@ def _has_driver(function: pci.Function) -> bool:
 
 
 def _values(function: pci.Function, patterns: tuple[str, ...]) -> list[str]:
-    """Return the ids in the files that match; a port in reset has none."""
+    """Return the ids in the files that match; a port in reset has none.
+
+    :raises HardwareFailed: the card does not answer
+    """
     texts = [
         sysfs.read_optional(path)
         for pattern in patterns
         for path in sysfs.glob(function.path, pattern)
     ]
+    for text in texts:
+        if text and not text.lower().strip("f"):
+            raise exception.HardwareFailed(
+                reason=f"{function.address} has ids that read as all ones"
+            )
     return [text for text in texts if text]

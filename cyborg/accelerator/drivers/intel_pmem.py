@@ -45,6 +45,8 @@ class Namespace:
     uuid: str  # "uuid"
     align: int  # "align", bytes; 0 where the mode has none
     chardevs: tuple[str, ...]  # "daxregion": {"devices": [{"chardev"}]}
+    # "mode" and "state" of these devices, "badblock_count": why not, or None
+    trouble: str | None = None
 
 
 def parse_labels(entries: Sequence[str]) -> dict[str, list[str]]:
@@ -108,6 +110,7 @@ def parse_namespaces(text: str) -> list[Namespace]:
 def _namespace(entry: dict[str, Any]) -> Namespace:
     region = entry.get("daxregion", {})
     return Namespace(
+        trouble=_trouble(entry),
         name=entry["name"],
         mode=entry["mode"],
         size=int(entry["size"]),
@@ -119,6 +122,23 @@ def _namespace(entry: dict[str, Any]) -> Namespace:
             if "chardev" in device
         ),
     )
+
+
+def _trouble(entry: dict[str, Any]) -> str | None:
+    """Return why a namespace must not be given away, None if it may.
+
+    The memory of one in mode ``system-ram`` is the host's own.
+    """
+    name = entry["name"]
+    for device in entry.get("daxregion", {}).get("devices", []):
+        if device.get("mode", "devdax") not in ("devdax", "dax"):
+            return f"the device of namespace {name} has mode {device['mode']}"
+        if device.get("state", "enabled") != "enabled":
+            return f"the device of namespace {name} is {device['state']}"
+    if entry.get("state", "enabled") != "enabled":
+        return f"namespace {name} is {entry['state']}"
+    bad = int(entry.get("badblock_count", 0))
+    return f"namespace {name} has {bad} bad blocks" if bad else None
 
 
 def choose(
@@ -174,10 +194,15 @@ class IntelPMEMDriver(driver.Driver):
         super().__init__(**kwargs)
         self._labels = parse_labels(self.conf.pmem_devices.pmem_namespaces)
         self._list_privileged = list_privileged
+        self._broken: dict[str, str] = {}
+
+    def broken(self) -> dict[str, str]:
+        return self._broken
 
     def discover(self) -> list[report.DriverDevice]:
         if not self._labels:
             return []
+        self._broken = {}
         namespaces = parse_namespaces(self._list())
         return [
             self._device(label, names, namespaces)
@@ -214,6 +239,9 @@ class IntelPMEMDriver(driver.Driver):
             LOG.error("Label %s keeps its records: %s", label, error)
             device.stub = True
             return device
+        for namespace, handle in zip(chosen, handles, strict=True):
+            if namespace.trouble:
+                self._broken[handle.attach_info] = namespace.trouble
         device.std_board_info = _text(label=label, size=str(chosen[0].size))
         name = f"{constants.RC_PMEM_PREFIX}{label.upper()}"
         device.deployable_list = [

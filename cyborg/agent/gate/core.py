@@ -58,6 +58,11 @@ class Offer:
     taken: frozenset[str]
 
     @property
+    def info(self) -> str:
+        """The card's ``cpid_info``."""
+        return report.cpid_info(self.device)
+
+    @property
     def name(self) -> str:
         return str(self.deployable["name"])
 
@@ -297,12 +302,35 @@ class View:
     def _read_offers(self) -> Iterator[Offer]:
         for driver in self.found:
             for device in driver.devices:
-                # What is stored of a stub is left as it is.
-                if device["stub"]:
-                    continue
                 card = _address(report.cpid_info(device))
+                # What is stored of a stub is left as it is; what does not
+                # work is withheld, as it was described last.
+                if device["stub"] and not self._is_failing(
+                    driver.name, device, card
+                ):
+                    continue
                 for deployable in device["deployable_list"]:
                     yield self._offer(driver.name, device, card, deployable)
+
+    def broken(self, driver: str, info: str) -> str | None:
+        """Return why a driver says that a card, or a handle, must not go."""
+        return self._broken.get((driver, info))
+
+    @functools.cached_property
+    def _broken(self) -> dict[tuple[str, str], str]:
+        return {
+            (driver.name, info): why
+            for driver in self.found
+            for info, why in driver.broken.items()
+        }
+
+    def _is_failing(
+        self, driver: str, device: dict[str, Any], card: str | None
+    ) -> bool:
+        function = self.functions.get(card or "")
+        return self.broken(driver, report.cpid_info(device)) is not None or (
+            function is not None and function.error is not None
+        )
 
     def _offer(
         self,
@@ -317,9 +345,12 @@ class View:
         passed = set()
         used = self._used_places
         for handle in deployable["attach_handle_list"] or []:
-            if handle["attach_type"] not in _PCI:
-                continue
             info = handle["attach_info"]
+            if handle["attach_type"] not in _PCI:
+                handles[info] = None
+                if _place(info) in used:
+                    taken.add(info)
+                continue
             address = _address(info)
             handles[info] = address
             if address is not None:
@@ -383,7 +414,7 @@ def is_made(handle: dict[str, Any]) -> bool:
 
 def _is_whole(offer: Offer) -> bool:
     """Return whether guests have all of an offer."""
-    return bool(offer.functions) and not offer.free
+    return bool(offer.handles) and offer.taken >= offer.handles.keys()
 
 
 @functools.lru_cache(maxsize=4096)

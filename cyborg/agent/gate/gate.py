@@ -180,6 +180,11 @@ def _marked(
     devices = [
         {
             **device,
+            # A stub says nothing: what is withheld of it has to be told.
+            "stub": device["stub"]
+            and not any(
+                id(each) in judged for each in device["deployable_list"]
+            ),
             "deployable_list": [
                 judged.get(id(each)) or {**each, "withheld": []}
                 for each in device["deployable_list"]

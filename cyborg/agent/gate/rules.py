@@ -7,6 +7,7 @@ may be offered, it is not one that is withheld anyway.
 from cyborg.agent.gate import capacity
 from cyborg.agent.gate import claims
 from cyborg.agent.gate import core
+from cyborg.agent.gate import hardware
 from cyborg.agent.gate import host_use
 from cyborg.agent.gate import isolation
 from cyborg.agent.gate import operator
@@ -15,6 +16,7 @@ from cyborg.agent.gate import parts
 ALL: tuple[core.Rule, ...] = (
     *operator.RULES,
     *claims.RULES,
+    *hardware.RULES,
     *host_use.RULES,
     *parts.RULES,
     *capacity.RULES,

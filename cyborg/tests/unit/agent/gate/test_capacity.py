@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from cyborg.accelerator import driver as driver_api
 from cyborg.accelerator import sysfs
 from cyborg.tests.fixtures import machine
 from cyborg.tests.unit.agent.gate import whole
@@ -42,7 +43,7 @@ def test_functions_of_a_card_that_holds_fewer(unpack):
     """Which stays so while mdevs are made, whatever the card tells then."""
     root = unpack("a40_shared")
     agent = whole.Agent(root, NVIDIA, **vgpus("nvidia-559", *PARTS))
-    assert agent.totals() == {each: ("VGPU", 1) for each in PARTS[:6]}
+    assert agent.totals() == dict.fromkeys(PARTS[:6], ("VGPU", 1))
     before = agent.report(in_use=[], made=[])
     assert before[PARTS[6]] == before[PARTS[7]] == ["card-full"]
     made = []
@@ -60,18 +61,14 @@ def test_functions_of_a_card_that_holds_fewer(unpack):
 def test_function_that_a_guest_has_comes_first(unpack):
     """Whichever that is, the number is what the card has room for."""
     root = unpack("a40_shared")
-    agent = whole.Agent(
-        root, NVIDIA, **vgpus("nvidia-559", *PARTS), agent={}
-    )
+    agent = whole.Agent(root, NVIDIA, **vgpus("nvidia-559", *PARTS), agent={})
     last = agent.handles()[-1].replace('"function": "1"', '"function": "3"')
     mdev(root, PARTS[7], "nvidia-559", OURS.format(7), room=0)
     offered = agent.offered([last], [OURS.format(7)])
     assert offered == [*PARTS[:5], PARTS[7]]
 
 
-@pytest.mark.parametrize(
-    ("most", "count"), [(4, 4), (1, 1), (6, 6), (32, 6)]
-)
+@pytest.mark.parametrize(("most", "count"), [(4, 4), (1, 1), (6, 6), (32, 6)])
 def test_number_that_the_operator_gives(unpack, most, count):
     conf = vgpus("nvidia-559", *PARTS, max_instances=most)
     agent = whole.Agent(unpack("a40_shared"), NVIDIA, **conf)
@@ -272,9 +269,7 @@ def test_card_that_is_full_when_the_agent_starts(l40s):
     become(l40s, 1427, *L40S_PARTS[:2])
     agent = whole.Agent(l40s, NVIDIA, **conf)
     assert agent.totals() == {} and agent.stubs() == [L40S]
-    named = vgpus(
-        "nvidia-1427", L40S, gpu=VFIO, type_name="NVIDIA L40S-24Q"
-    )
+    named = vgpus("nvidia-1427", L40S, gpu=VFIO, type_name="NVIDIA L40S-24Q")
     agent = whole.Agent(l40s, NVIDIA, **named)
     assert agent.totals() == {L40S: ("VGPU", 2)} and agent.stubs() == []
     again(l40s)
@@ -300,6 +295,7 @@ def test_report_stays_while_vgpus_are_made(l40s, monkeypatch):
     agent = whole.Agent(l40s, NVIDIA, **conf)
     before = agent.handles()
     driver = agent.drivers[0].get()
+    assert isinstance(driver, driver_api.MdevProvider)
     for part in L40S_PARTS[:2]:
         driver.create_mdev(part, "nvidia-1427", OURS.format(1))
         assert agent.handles() == before

@@ -34,9 +34,7 @@ def test_card_whose_parts_are_still_to_come(unpack):
 def test_card_whose_parts_are_there(unpack):
     agent = whole.Agent(unpack("a40_divided"), NVIDIA, **VGPUS)
     # As many as the card has room for.
-    assert (
-        agent.offered() == VGPUS["vgpu_nvidia-559"]["device_addresses"][:6]
-    )
+    assert agent.offered() == VGPUS["vgpu_nvidia-559"]["device_addresses"][:6]
 
 
 def test_card_of_which_a_guest_had_a_part_before_the_restart(unpack):
