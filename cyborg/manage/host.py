@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from cyborg import manage
+from cyborg.common import exception
 from cyborg.common import liveness
 from cyborg.conductor.inventory import discovering
 from cyborg.conductor.inventory import keys
@@ -121,11 +122,14 @@ def rekey(context: RequestContext, hostname: str, key_file: str | None) -> int:
 
     :param key_file: has the key; None = the next one it shows is believed
     :raises HostNotFound: nobody has reported it
-    :raises Invalid: the file holds no key
+    :raises Invalid: the file cannot be read, or holds no key
     """
     key = None
     if key_file is not None:
-        text = pathlib.Path(key_file).read_text(encoding="ascii")
+        try:
+            text = pathlib.Path(key_file).read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            raise exception.Invalid(f"{key_file}: {error}") from error
         key = keys.shown_by({"key": text.strip()})
     host_db.rekey(context, hostname, key)
     output.line(

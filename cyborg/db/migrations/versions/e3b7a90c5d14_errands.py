@@ -34,6 +34,6 @@ def upgrade() -> None:
         sa.Column("result", sa.Text),
         sa.Column("expires_at", sa.DateTime, nullable=False),
         sa.UniqueConstraint("uuid", name="uniq_errands0uuid"),
-        **baseline.table_options(),
+        like=("hosts", "hostname"),
     )
     converge.index("errands", "errands_hostname_idx", ["hostname"])
