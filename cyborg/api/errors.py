@@ -16,6 +16,7 @@ from webob import exc as webob_exc
 
 from cyborg.api import text
 from cyborg.api import versions
+from cyborg.common import database
 from cyborg.common import exception
 from cyborg.common.i18n import _
 
@@ -78,6 +79,12 @@ def describe(error: BaseException, request_id: str | None) -> tuple[int, str]:
             LOG.warning("%s: %s", type(error).__name__, error.faultstring)
             return int(error.code), _shown(error, request_id)
         status = int(error.code)
+    elif (reason := database.refusal(error)) is not None:
+        LOG.error("The database does not answer, or refuses: %s", reason)
+        return 503, _(
+            "The database does not answer; the log has the reason under "
+            "request id %s."
+        ) % request_id
     else:
         status = 500
     LOG.error("Request failed", exc_info=error)

@@ -17,6 +17,7 @@ from cyborg.common import exception
 from cyborg.common import policy
 from cyborg.common import service
 from cyborg.common.i18n import _
+from cyborg.db import engine as db_engine
 
 CONF = cfg.CONF
 
@@ -51,6 +52,8 @@ def load() -> Any:
     """
     auth_token.check_strategy()
     policy.check()
+    # A client waits: the next request tries it again.
+    db_engine.configure(max_retries=0)
     path = find_paste_file()
     try:
         return bypass.behind_proxy(

@@ -156,8 +156,12 @@ def _session(group: str) -> ks_session.Session:
             "auth_url, username, password, project_name, user_domain_name "
             "and project_domain_name, in one of them",
         )
+    options = _session_options(group, credentials)
+    _check_files(
+        group, options.get("cacert") or CONF[group].cafile, CONF[group]
+    )
     return loading.load_session_from_conf_options(
-        CONF, group, auth=auth, **_session_options(group, credentials)
+        CONF, group, auth=auth, **options
     )
 
 
@@ -165,6 +169,25 @@ def _invalid(group: str, reason: str) -> exception.ConfigInvalid:
     return exception.ConfigInvalid(
         option=f"[{group}] auth_type", reason=" ".join(reason.split())
     )
+
+
+def _check_files(group: str, cafile: str | None, conf: Any) -> None:
+    """Pass if the files for TLS are there.
+
+    The library looks for them at each request.
+
+    :raises ConfigInvalid: one is not
+    """
+    for option, name in (
+        ("cafile", cafile),
+        ("certfile", conf.certfile),
+        ("keyfile", conf.keyfile),
+    ):
+        if name and not os.access(name, os.R_OK):
+            raise exception.ConfigInvalid(
+                option=f"[{group}] {option}",
+                reason=f"{name} is not there, or cannot be read",
+            )
 
 
 def _credentials_group(group: str) -> str:

@@ -1,6 +1,7 @@
 """cyborg-standalone: everything in one process, to try Cyborg out."""
 
 import argparse
+import os
 import pathlib
 import sys
 from typing import Any
@@ -60,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     port = arguments.port
     if port is None:
         port = http.free_port() if arguments.demo else 6666
+    # Its databases, log and settings are its user's.
+    os.umask(0o077)
     cloud = cloud_module.Cloud(arguments.state_dir.resolve(), port)
     try:
         if arguments.demo:

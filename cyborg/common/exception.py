@@ -87,6 +87,10 @@ class PolicyNotAuthorized(Forbidden):
     template = _("Policy does not allow %(rule)s to be performed.")
 
 
+class TokensUnchecked(ServiceUnavailable):
+    template = _("Keystone cannot be asked about tokens: %(reason)s")
+
+
 class PolicyUnavailable(ServiceUnavailable):
     template = _("Whom policy asks about %(rule)s does not answer: %(reason)s")
 

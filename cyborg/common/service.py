@@ -27,6 +27,7 @@ from oslo_reports import opts as report_opts
 from oslo_service import opts as service_opts
 
 from cyborg import conf
+from cyborg.common import database
 from cyborg.common import exception
 from cyborg.common import notifier
 from cyborg.common import rpc
@@ -140,12 +141,15 @@ def complaint(error: Exception) -> str | None:
             "The database has no tables, or those of an earlier release; run "
             "'cyborg-dbsync upgrade'."
         )
-    if isinstance(error, db_exception.DBError):
-        return (
-            "The database does not answer, or refuses; see [database] "
-            f"connection: {str(error).splitlines()[0]}"
-        )
-    return None
+    reason = database.refusal(error)
+    if reason is None and isinstance(error, db_exception.DBError):
+        reason = str(error).splitlines()[0]
+    if reason is None:
+        return None
+    return (
+        "The database does not answer, or refuses; see [database] "
+        f"connection: {reason}"
+    )
 
 
 def attempt(step: Callable[[], Any]) -> str | None:

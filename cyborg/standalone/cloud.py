@@ -30,6 +30,9 @@ LOG = logging.getLogger(__name__)
 # Whose every request is, without other headers.
 PROJECT_ID = auth_token.NOAUTH_PROJECT
 
+# What is in the directory.
+_FILES = ("cyborg.conf", "cyborg.log", "*.sqlite", "*.sqlite-*")
+
 _CONFIG = """\
 # Written at every start of cyborg-standalone; changes here are lost.
 [DEFAULT]
@@ -131,6 +134,10 @@ class Cloud:
     def _make_directory(self) -> None:
         try:
             self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Made by releases that left them to all to read.
+            for pattern in _FILES:
+                for path in self.state.glob(pattern):
+                    path.chmod(0o600)
         except OSError as error:
             raise exception.ConfigInvalid(
                 option="--state-dir", reason=str(error)

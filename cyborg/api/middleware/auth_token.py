@@ -4,7 +4,9 @@ from collections.abc import Callable
 from collections.abc import Iterable
 import functools
 import ipaddress
+import os
 from typing import Any
+import urllib.parse
 
 from keystoneauth1 import exceptions as ks_exceptions
 from keystonemiddleware import auth_token
@@ -64,6 +66,43 @@ def _drop_identity(environ: dict[str, Any]) -> dict[str, Any]:
     return {name: environ.pop(name) for name in names}
 
 
+def _host(netloc: str) -> str:
+    """Return the name in ``name:port``, ``""`` if there is none."""
+    try:
+        return urllib.parse.urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _refuse_page(environ: dict[str, Any]) -> tuple[int, str] | None:
+    """Return status and text if a web page may have sent a request.
+
+    A browser on this host sends what any page tells it to. It says where the
+    page is from, keeps to names, which the page's owner may have lead here,
+    and asks first before it sends JSON.
+    """
+    host = environ.get("HTTP_HOST")
+    if host is not None and not is_loopback(_host(host)):
+        return 403, _("auth_strategy is noauth2: %s is no loopback name.") % (
+            host
+        )
+    origin = environ.get("HTTP_ORIGIN")
+    if (
+        origin is not None and urllib.parse.urlsplit(origin).netloc != host
+    ) or environ.get("HTTP_SEC_FETCH_SITE", "none") not in (
+        "none",
+        "same-origin",
+    ):
+        return 403, _("auth_strategy is noauth2: no web page may ask.")
+    has_body = (
+        "HTTP_TRANSFER_ENCODING" in environ
+        or (environ.get("CONTENT_LENGTH") or "0") != "0"
+    )
+    if has_body and not environ.get("CONTENT_TYPE"):
+        return 415, _("The body needs a Content-Type: application/json.")
+    return None
+
+
 class NoAuth:
     """Takes every request as an administrator's with a service token."""
 
@@ -85,6 +124,9 @@ class NoAuth:
                 403,
                 _("auth_strategy is noauth2, which is for this host only."),
             )
+        refusal = _refuse_page(environ)
+        if refusal is not None:
+            return errors.respond(environ, start_response, *refusal)
         environ |= {
             "HTTP_X_ROLES": said.get("HTTP_X_ROLES", NOAUTH_ROLES),
             "HTTP_X_PROJECT_ID": said.get("HTTP_X_PROJECT_ID", NOAUTH_PROJECT),
@@ -120,6 +162,13 @@ def _ask_keystone(
                 "project_name, user_domain_name and project_domain_name."
             ),
         )
+    for name in ("cafile", "certfile", "keyfile"):
+        path = conf.get(name) or options[name]
+        if path and not os.access(path, os.R_OK):
+            raise exception.ConfigInvalid(
+                option=f"[keystone_authtoken] {name}",
+                reason=_("%s is not there, or cannot be read.") % path,
+            )
     try:
         protocol: Application = auth_token.AuthProtocol(application, conf)
     except (ks_exceptions.ClientException, cfg.Error) as error:
@@ -160,7 +209,12 @@ class AuthTokenMiddleware:
         if path.removesuffix("/") in self._routes:
             _drop_identity(environ)
             return self._public(environ, start_response)
-        return self._protected(environ, start_response)
+        try:
+            return self._protected(environ, start_response)
+        except OSError as error:
+            # The application answers its own. A file with certificates that
+            # is none, for one.
+            raise exception.TokensUnchecked(reason=str(error)) from error
 
     @classmethod
     def factory(

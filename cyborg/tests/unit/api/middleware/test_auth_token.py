@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import pathlib
 import socketserver
 import threading
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import webob
 
 from cyborg.api.middleware import auth_token
+from cyborg.api.middleware import errors
 from cyborg.common import exception
 from cyborg.conf import CONF
 from cyborg.tests.fixtures import api as api_fixture
@@ -238,3 +240,64 @@ def test_noauth2_does_not_listen_to_the_world(strategy: str) -> None:
         return
     with pytest.raises(exception.ConfigInvalid, match="noauth2"):
         auth_token.check_strategy()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:6666"}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:6666"}, 200),
+        # A name that its owner has lead here.
+        ({"Host": "evil.example:6666"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "[x"}, 403),
+        ({"Host": "localhost", "Origin": "http://localhost"}, 200),
+        ({"Host": "localhost", "Origin": "http://localhost:8080"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Length": "2"}, 415),
+        ({"Transfer-Encoding": "chunked"}, 415),
+        ({"Content-Length": "2", "Content-Type": "application/json"}, 200),
+    ],
+)
+def test_noauth2_is_not_for_web_pages(
+    headers: dict[str, str], status: int
+) -> None:
+    CONF.set_override("auth_strategy", "noauth2")
+    assert ask("/v2/devices", headers).status_int == status
+
+
+@pytest.mark.parametrize("option", ["cafile", "certfile", "keyfile"])
+def test_file_for_tls_that_is_not_there_is_named(option: str) -> None:
+    CONF.set_override(option, "/nowhere.pem", "keystone_authtoken")
+    with pytest.raises(
+        exception.ConfigInvalid, match=r"/nowhere\.pem"
+    ) as error:
+        ask("/v2/devices")
+    assert f"[keystone_authtoken] {option}" in error.value.faultstring
+    CONF.clear_override(option, "keystone_authtoken")
+
+
+def test_file_for_tls_that_is_none(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "ca.pem"
+    empty.touch()
+    monkeypatch.setenv(
+        "OS_KEYSTONE_AUTHTOKEN__AUTH_URL", "https://127.0.0.1:9"
+    )
+    CONF.set_override("cafile", str(empty), "keystone_authtoken")
+    factory = auth_token.AuthTokenMiddleware.factory({})
+    middleware = factory(webob.Response("fine"))
+    request = webob.Request.blank("/v2/devices")
+    request.headers["X-Auth-Token"] = "t"
+    empty.unlink()
+    response = request.get_response(errors.ErrorsMiddleware(middleware))
+    assert response.status_int == 503
+    assert str(empty) not in response.text
+    CONF.clear_override("cafile", "keystone_authtoken")

@@ -104,7 +104,12 @@ def test_what_a_conductor_in_the_same_process_does_is_traced_too() -> None:
     base_id, headers = trace_with("new")
     body = {"deployable_id": 1, "key": "k", "value": "v"}
     response = ask(
-        application, "/v2/attributes", headers, method="POST", json=body
+        application,
+        "/v2/attributes",
+        headers,
+        method="POST",
+        json=body,
+        content_type="application/json",
     )
     assert response.status_int == 201
     assert "INSERT INTO attributes" in statements(collect(base_id))
