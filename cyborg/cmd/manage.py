@@ -11,6 +11,7 @@ from cyborg import context as cyborg_context
 from cyborg import manage
 from cyborg.common import service
 from cyborg.common import states
+from cyborg.db import engine as db_engine
 from cyborg.manage import arq
 from cyborg.manage import bus
 from cyborg.manage import device
@@ -299,6 +300,8 @@ def main(argv: list[str] | None = None) -> int:
         if run is None:
             print("Say what to do; see --help.", file=sys.stderr)
             return manage.ERROR
+        # Somebody waits for the answer.
+        db_engine.configure(max_retries=0)
         context = cyborg_context.get_admin_context()
         return int(run(context, CONF.command))
     except Exception as error:

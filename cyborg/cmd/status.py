@@ -17,6 +17,7 @@ from oslo_upgradecheck import upgradecheck
 from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg.common import service
+from cyborg.db import engine as db_engine
 from cyborg.manage import topology
 from cyborg.manage.checks import bitstream
 from cyborg.manage.checks import database
@@ -86,6 +87,8 @@ def _topology() -> int:
     """Show what hosts have and who holds it."""
     options = CONF.command
     try:
+        # Somebody waits for the answer.
+        db_engine.configure(max_retries=0)
         return topology.show(
             cyborg_context.get_admin_context(),
             options.hostname,

@@ -93,6 +93,8 @@ def prepare(
             *logging.get_default_log_levels(),
             "keystoneauth=WARNING",
             "oslo.messaging=INFO",
+            # It writes a traceback of what is raised and answered for.
+            "oslo_db.api=CRITICAL",
         ]
     )
     # graceful_shutdown_timeout and what a daemon logs of its options.

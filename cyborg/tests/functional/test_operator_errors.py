@@ -3,9 +3,11 @@
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from cyborg.cmd import manage
 from cyborg.tests.fixtures import process
 
 # What a test changes of a configuration that works.
@@ -245,3 +247,54 @@ def test_wsgi_server(tmp_path: pathlib.Path) -> None:
     assert done.returncode == 22
     assert "[keystone_authtoken] auth_type is not valid: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class _Commands:
+    """Takes for a parser what add_commands() declares."""
+
+    def __init__(self, words: list[str], found: list[list[str]]) -> None:
+        self.words, self.found = words, found
+
+    def add_parser(self, name: str, **_about: Any) -> "_Commands":
+        return _Commands([*self.words, name], self.found)
+
+    def add_subparsers(self, **_about: Any) -> "_Commands":
+        return self
+
+    def add_argument(self, name: str, **_about: Any) -> None:
+        if not name.startswith("-"):
+            self.words.append("6f0bd3c1-9d2a-4a77-8f0e-0c7c0d7f6a11")
+
+    def set_defaults(self, **_defaults: Any) -> None:
+        self.found.append(self.words)
+
+
+def _commands() -> list[list[str]]:
+    found: list[list[str]] = []
+    manage.add_commands(_Commands([], found))
+    return found
+
+
+def test_every_tool_says_at_once_that_the_database_is_away(
+    tmp_path: pathlib.Path,
+) -> None:
+    """And does not try it for as long as a daemon would."""
+    # What to type for the bus is in no database.
+    commands = [words for words in _commands() if words[0] != "bus"]
+    assert len(commands) > 12
+    away = "sqlite:////nowhere/x.sqlite"
+    for command, words, url in [
+        ("status", ["topology"], AWAY),
+        ("manage", ["profile", "repair"], AWAY),
+        *(("manage", words, away) for words in commands),
+    ]:
+        done = _run(
+            tmp_path,
+            command,
+            *words,
+            connection=("database", url),
+            max_retries=("database", "10"),
+        )
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("The database does not answer"), words
+        assert (done.returncode, done.stdout) == (2, ""), words
