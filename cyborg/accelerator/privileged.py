@@ -8,8 +8,10 @@ A tree below another root belongs to who recorded it, so :func:`create_mdev`
 and its like need no privilege there.
 """
 
+import errno
 import os
 import pathlib
+import re
 
 from cyborg import privsep
 from cyborg.accelerator import command
@@ -24,6 +26,7 @@ from cyborg.common import exception
 _FPGACONF = "/usr/bin/fpgaconf"
 _XBMGMT = "/opt/xilinx/xrt/bin/xbmgmt"
 _NDCTL = "ndctl"
+_NVME = "nvme"
 
 
 def create_mdev(
@@ -84,6 +87,53 @@ def vfio_holders(root: sysfs.Path) -> dict[str, list[tuple[int, str]]]:
 @privsep.proc_pctxt.entrypoint
 def _vfio_holders() -> dict[str, list[tuple[int, str]]]:
     return vfio.holders("/")
+
+
+def qat_heartbeat(root: sysfs.Path, address: str) -> str | None:
+    """Return ``0`` or ``-1``, None where the driver does not tell."""
+    if _is_machine(root):
+        found: str | None = _qat_heartbeat(address)
+        return found
+    return _read_qat_heartbeat(root, address)
+
+
+def nvme_smart_log(root: sysfs.Path, name: str, timeout: float) -> str | None:
+    """Return a drive's SMART log, JSON; None where nobody can be asked.
+
+    :param name: of the controller: ``nvme0``
+    :raises CommandFailed: the tool failed or took too long
+    """
+    if not _is_machine(root):
+        return None
+    found: str | None = _nvme_smart_log(name, timeout)
+    return found
+
+
+@privsep.proc_pctxt.entrypoint
+def _qat_heartbeat(address: str) -> str | None:
+    return _read_qat_heartbeat("/", address)
+
+
+def _read_qat_heartbeat(root: sysfs.Path, address: str) -> str | None:
+    address = pci.normalise_address(address)
+    for path in sysfs.glob(
+        sysfs.resolve(root, "sys/kernel/debug"), f"qat_*_{address}"
+    ):
+        return sysfs.read_optional(path, "heartbeat/status")
+    return None
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def _nvme_smart_log(name: str, timeout: float) -> str | None:
+    if re.fullmatch(r"nvme\d+", name) is None:
+        raise exception.Invalid(f"{name!r} is not the name of a controller")
+    argv = [_NVME, "smart-log", f"/dev/{name}", "--output-format=json"]
+    try:
+        return command.run(argv, timeout=timeout)
+    except exception.CommandFailed as error:
+        if error.kwargs.get("code") == errno.ENOENT:
+            return None
+        raise
 
 
 @privsep.sysfs_pctxt.entrypoint

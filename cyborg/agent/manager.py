@@ -31,6 +31,9 @@ from cyborg.agent import reporter
 from cyborg.agent import rpcapi
 from cyborg.agent import store
 from cyborg.agent import work
+from cyborg.agent.health import kernel_log
+from cyborg.agent.health import kmsg
+from cyborg.agent.health import monitor as health_monitor
 from cyborg.clients import glance
 from cyborg.common import constants
 from cyborg.common import exception
@@ -45,6 +48,10 @@ PATIENCE = 5
 
 # Seconds between two looks at guests.
 GUESTS_SETTLE = 20
+
+# Seconds after which a conductor that could not use all of what it was told
+# of health is told again.
+HEALTH_AGAIN = 300
 
 # What an image can have wrong; programming answers 3 for these.
 IMAGE_ERRORS = (
@@ -98,6 +105,7 @@ class AgentManager:
         self._wanted = threading.Event()
         self._recovered = threading.Event()
         self._uneasy = threading.Event()
+        self._unwell = threading.Event()
         self._threads: list[threading.Thread] = []
         self._registered: list[Callable[[], None]] = []
         self._watcher: hotplug.Watcher | None = None
@@ -142,6 +150,11 @@ class AgentManager:
         self._cleaner = cleaning.Cleaner(
             self._discovery, log, self._reporter.cleaning_ended
         )
+        self._health = health_monitor.Monitor(
+            CONF.agent.filesystem_root,
+            directory / "health.json",
+            here.boot_id,
+        )
         self._recovery = recovery.Recovery(self._work, log, self._in_use)
 
     def init_host(self) -> None:
@@ -157,10 +170,14 @@ class AgentManager:
         self._start("discovery", self._run_discovery)
         self._start("registration", self._run_registration)
         self._start("guests", self._run_guests)
+        if CONF.health.enabled:
+            self._start("health", self._run_health)
         if CONF.agent.heartbeat_interval:
             self._start("heartbeat", self._run_heartbeat)
         # A recorded machine makes no events.
         if CONF.agent.filesystem_root == "/":
+            if CONF.health.enabled:
+                self._start("kernel-log", self._run_kernel_log)
             monitor = self._monitor()
             if monitor is not None:
                 self._watcher = hotplug.Watcher(
@@ -187,6 +204,7 @@ class AgentManager:
         self._ended.set()
         self._wanted.set()
         self._uneasy.set()
+        self._unwell.set()
         self._in_use.answered.set()
         if self._watcher is not None:
             self._watcher.stop()
@@ -214,6 +232,7 @@ class AgentManager:
         """Look at the hardware, and whether it has what guests own."""
         self._wanted.set()
         self._uneasy.set()
+        self._unwell.set()
 
     def _run_recovery(self) -> None:
         # What was left on the disk may be of another day.
@@ -235,6 +254,8 @@ class AgentManager:
                 self.discover_once()
             except Exception:
                 LOG.exception("Discovery failed; it will be tried again")
+            # What it found is known to the conductor now.
+            self._unwell.set()
             spent = time.monotonic() - began
             self._wanted.wait(max(0.0, CONF.periodic_interval - spent))
 
@@ -262,6 +283,58 @@ class AgentManager:
             if self._reporter.tell_guests(found):
                 told = found
 
+    def _run_health(self) -> None:
+        again_at: float | None = None
+        while not self._ended.is_set():
+            self._unwell.wait(CONF.periodic_interval)
+            self._unwell.clear()
+            if self._ended.is_set():
+                return
+            if again_at is not None and time.monotonic() >= again_at:
+                again_at = None
+                self._health.ask_again()
+            try:
+                if self._look_at_health():
+                    again_at = again_at or time.monotonic() + HEALTH_AGAIN
+            except Exception:
+                LOG.exception("Health cannot be looked at")
+
+    def _look_at_health(self) -> bool:
+        """Tell what changed; returns whether to tell all of it later."""
+        if self._reporter.hostname is None:
+            return False
+        changes = self._health.look(self._known())
+        if not changes:
+            return False
+        again = self._reporter.tell_health(changes)
+        if again is not None:
+            self._health.told(changes)
+        return bool(again)
+
+    def _run_kernel_log(self) -> None:
+        """Look at the cards' health when the kernel says something of it."""
+        log = kernel_log.Log(CONF.agent.filesystem_root, None)
+        try:
+            while not self._ended.is_set():
+                records = log.read()
+                if any(kmsg.concerns(record.text) for record in records):
+                    self._unwell.set()
+                log.wait(1.0)
+        except OSError as error:
+            LOG.info(
+                "The kernel's log is not watched: %s. An agent that is not "
+                "root needs CAP_SYSLOG where kernel.dmesg_restrict is 1",
+                error,
+            )
+
+    def _known(self) -> list[dict[str, Any]]:
+        """Return the plain devices that all drivers reported last."""
+        return [
+            device
+            for enabled in self._drivers or []
+            for device in self._discovery.known(enabled.name)
+        ]
+
     def _look_at_guests(self) -> list[guests.Finding] | None:
         """Return what is wrong now; None if that cannot be told."""
         if not self._in_use.is_known:
@@ -270,11 +343,7 @@ class AgentManager:
             return guests.look(
                 CONF.agent.filesystem_root,
                 self._in_use.handles(),
-                [
-                    device
-                    for enabled in self._drivers or []
-                    for device in self._discovery.known(enabled.name)
-                ],
+                self._known(),
             )
         except Exception:
             LOG.exception("Guests cannot be looked at")

@@ -14,6 +14,7 @@ from cyborg.agent import guests
 from cyborg.agent import in_use
 from cyborg.agent import machine
 from cyborg.agent import report
+from cyborg.agent.health import damping
 from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.common import faults
@@ -188,6 +189,30 @@ class Reporter:
             LOG.warning("What guests have is not told: %s", error.faultstring)
             return False
         return True
+
+    def tell_health(self, changes: damping.Changes) -> bool | None:
+        """Make the conductor know how the cards are.
+
+        :returns: whether it wants to be told all of it again later; None if
+            it was not told
+        """
+        if self.hostname is None or self._is_old():
+            return None
+        try:
+            answer = self._conductor.report_health(
+                cyborg_context.get_admin_context(),
+                self.hostname,
+                self.speaker,
+                whole=changes.whole,
+                bad=changes.bad,
+                well=changes.well,
+            )
+        except exception.PeerTooOld:
+            return None
+        except exception.CyborgException as error:
+            LOG.warning("Health is not told: %s", error.faultstring)
+            return None
+        return bool(answer["again"]) if answer["stored"] else None
 
     def seconds_silent(self) -> float:
         return time.monotonic() - self._sent_at

@@ -73,6 +73,15 @@ class AgentsDoor:
         )
 
     @manager.endpoint
+    def report_health(
+        self, context: RequestContext, agent: dict[str, Any], **said: Any
+    ) -> dict[str, bool]:
+        keys.require(agent)
+        return self._conductor.report_health(
+            get_admin_context(), agent=agent, **said | {"apart": True}
+        )
+
+    @manager.endpoint
     def cleaning_ended(
         self, context: RequestContext, agent: dict[str, Any], **said: Any
     ) -> None:

@@ -26,6 +26,7 @@ from cyborg.conductor.inventory import checking
 from cyborg.conductor.inventory import devices
 from cyborg.conductor.inventory import discovering
 from cyborg.conductor.inventory import guests
+from cyborg.conductor.inventory import health
 from cyborg.conductor.inventory import keys
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
@@ -178,6 +179,26 @@ class ConductorManager(legacy.Methods):
         keys.check(context, hostname, agent, apart)
         if guests.store(context, hostname, agent, findings):
             self._wake(Work.PROVIDERS)
+
+    @endpoint
+    def report_health(
+        self,
+        context: RequestContext,
+        hostname: str,
+        agent: dict[str, Any],
+        whole: bool,
+        bad: list[dict[str, Any]],
+        well: list[dict[str, Any]],
+        apart: bool = False,
+    ) -> dict[str, bool]:
+        checking.check_host(hostname)
+        checking.check_agent(agent)
+        health.check(whole, bad, well)
+        keys.check(context, hostname, agent, apart)
+        stored = health.store(context, hostname, agent, whole, bad, well)
+        if stored.fences:
+            self._wake(Work.PROVIDERS)
+        return {"stored": stored.is_known, "again": stored.again}
 
     @endpoint
     def report_data(

@@ -34,7 +34,8 @@ LOG = logging.getLogger(__name__)
 # 1.5: report_guests
 # 1.6: cleaning_ended, device_clean, device_release
 # 1.7: cleaning_ended takes agent
-VERSION = "1.7"
+# 1.8: report_health
+VERSION = "1.8"
 # What a call is sent as that has not changed since: conductors and those that
 # call them are not upgraded at one moment.
 _BASE = "1.1"
@@ -239,6 +240,37 @@ class Reports:
             hostname=hostname,
             job_uuid=job_uuid,
             agent=agent,
+        )
+
+    def report_health(
+        self,
+        context: RequestContext,
+        hostname: str,
+        agent: dict[str, Any],
+        whole: bool,
+        bad: list[dict[str, Any]],
+        well: list[dict[str, Any]],
+    ) -> dict[str, bool]:
+        """Say what changed of the health of a host's devices.
+
+        :param whole: ``bad`` is all there is
+        :param bad: ``{"place", "key", "text", "unknown"}`` of each sign of
+            :mod:`cyborg.common.health`: ``place`` is the device's
+            ``cpid_info``; ``unknown``: the sensor can no longer be read
+        :param well: ``{"place", "key"}`` of each that is over
+        :returns: ``{"stored", "again"}``: whether it is known now, and
+            whether all of it should be said again later
+        :raises PeerTooOld: the conductor has no use for it
+        """
+        return self._call(
+            context,
+            "report_health",
+            version="1.8",
+            hostname=hostname,
+            agent=agent,
+            whole=whole,
+            bad=bad,
+            well=well,
         )
 
     def report_data_1_0(

@@ -15,6 +15,7 @@ from cyborg.conf import cors
 from cyborg.conf import database
 from cyborg.conf import default
 from cyborg.conf import devices
+from cyborg.conf import health
 from cyborg.conf import keystone
 from cyborg.conf import peers
 from cyborg.conf import profiler
@@ -33,6 +34,7 @@ MODULES = (
     cors,
     database,
     devices,
+    health,
     keystone,
     peers,
     profiler,

@@ -13,6 +13,7 @@ from cyborg.db import paging
 
 DEVICES = models.Device.__table__
 DEPLOYABLES = models.Deployable.__table__
+PATHS = models.ControlPathID.__table__
 
 
 def _without_prefix(vendor: str) -> str:
@@ -76,6 +77,29 @@ def of_deployable(
         .join(DEPLOYABLES, DEPLOYABLES.c.device_id == DEVICES.c.id)
         .where(DEPLOYABLES.c.id == deployable_id)
     ).one_or_none()
+
+
+@engine.reader
+def by_place(context: RequestContext, hostname: str) -> dict[str, sa.Row[Any]]:
+    """Return the devices of a host by the ``cpid_info`` of their paths."""
+    rows = context.connection.execute(
+        sa.select(DEVICES, PATHS.c.cpid_info)
+        .join(PATHS, PATHS.c.device_id == DEVICES.c.id)
+        .where(DEVICES.c.hostname == hostname)
+        .order_by(DEVICES.c.id)
+    ).all()
+    return {row.cpid_info: row for row in rows}
+
+
+@engine.reader
+def count_by_type(context: RequestContext) -> dict[str, int]:
+    """Return how many devices of each type there are."""
+    rows = context.connection.execute(
+        sa.select(DEVICES.c.type, sa.func.count().label("devices")).group_by(
+            DEVICES.c.type
+        )
+    )
+    return {row.type: row.devices for row in rows}
 
 
 @engine.reader

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cyborg.common import constants
 from cyborg.context import RequestContext
 from cyborg.db import clock
 from cyborg.db import engine
@@ -60,6 +61,27 @@ def of_host(
     if hostname is not None:
         query = query.where(DEVICES.c.hostname == hostname)
     return context.connection.execute(query).all()
+
+
+@engine.reader
+def fenced(
+    context: RequestContext, source: str, keys: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return the devices that such conditions reserve."""
+    return context.connection.execute(
+        sa.select(DEVICES)
+        .where(
+            sa.exists().where(
+                CONDITIONS.c.identity_id == DEVICES.c.identity_id,
+                CONDITIONS.c.source == source,
+                CONDITIONS.c.effect
+                == constants.ConditionEffect.NO_SCHEDULE.value,
+                CONDITIONS.c.key.in_(keys),
+                _HOLDS,
+            )
+        )
+        .order_by(DEVICES.c.id)
+    ).all()
 
 
 @engine.writer

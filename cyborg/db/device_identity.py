@@ -41,6 +41,20 @@ def ids_of_device(context: RequestContext, device_uuid: str) -> list[int]:
 
 
 @engine.writer
+def lock_first(context: RequestContext) -> None:
+    """Be alone, until the transaction ends, with what is counted of all.
+
+    After the rows of hosts, which those who wait may hold.
+    """
+    context.connection.execute(
+        sa.select(IDENTITIES.c.id)
+        .order_by(IDENTITIES.c.id)
+        .limit(1)
+        .with_for_update()
+    ).all()
+
+
+@engine.writer
 def of_devices(
     context: RequestContext, device_ids: Collection[int]
 ) -> dict[str, int]:

@@ -8,6 +8,7 @@ from oslo_log import log as logging
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common import health
 from cyborg.common.i18n import _
 from cyborg.conductor.life import conditions
 from cyborg.conductor.placement import sync
@@ -137,10 +138,14 @@ def set_condition(
         raise exception.DeviceNotFound(uuid=uuid)
     operator = conditions.Source.OPERATOR
     if condition is None:
-        # What a tenant has said nobody else can take back.
+        # What a tenant has said nobody else can take back, and that a reset
+        # was made no sensor sees.
+        sources = [operator, conditions.Source.TENANT]
+        if key in health.SIGNS and health.SIGNS[key].needs_reset:
+            sources.append(conditions.Source.AGENT)
         cleared = [
             conditions.clear(context, [device], source=source, keys=[key])
-            for source in (operator, conditions.Source.TENANT)
+            for source in sources
         ]
         return any(cleared)
     until = condition["until"]

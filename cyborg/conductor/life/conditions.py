@@ -210,6 +210,37 @@ def clear(
     return True
 
 
+@engine.writer
+def withdraw(
+    context: RequestContext,
+    wanted: Sequence[tuple[Any, str]],
+    *,
+    source: Source,
+    why: str | None = None,
+    who: str | None = None,
+) -> bool:
+    """Have these conditions of a source hold no longer.
+
+    :param wanted: rows of ``devices``, each with a key
+    :returns: as :func:`put`
+    """
+    if not wanted:
+        return False
+    devices = list({device.uuid: device for device, _key in wanted}.values())
+    identities = _lock(context, devices)
+    by_identity = {identities[device.uuid]: device for device in devices}
+    keys = {(identities[device.uuid], key) for device, key in wanted}
+    gone = [
+        row
+        for row in condition_db.of_identities(context, by_identity)
+        if row.source == source and (row.identity_id, row.key) in keys
+    ]
+    if not gone:
+        return False
+    _remove(context, gone, by_identity, why, who)
+    return True
+
+
 def _remove(
     context: RequestContext,
     gone: Sequence[Any],

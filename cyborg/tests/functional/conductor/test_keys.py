@@ -84,6 +84,12 @@ class Agent:
     def find(self) -> None:
         self._api.report_guests(self._context, HOST, self._who, [])
 
+    def ail(self) -> bool:
+        answer = self._api.report_health(
+            self._context, HOST, self._who, True, [], []
+        )
+        return answer["stored"]
+
     def cleaned(self) -> None:
         self._api.cleaning_ended(
             self._context, HOST, str(uuid.uuid4()), self._who
@@ -114,6 +120,7 @@ def test_a_host_is_known_by_the_first_key_it_shows(
             stranger.report,
             stranger.beat,
             stranger.find,
+            stranger.ail,
             stranger.cleaned,
         ):
             with pytest.raises(exception.HostKeyRefused):
@@ -127,6 +134,7 @@ def test_a_host_is_known_by_the_first_key_it_shows(
     )
     assert after.refused_at is not None
     assert Agent(store, KEY).beat()
+    assert Agent(store, KEY, apart=True).ail()
     host_db.rekey(store.context, HOST, None)
     assert Agent(store, OTHER).beat()
     assert host(store).key_hash == keys.hash_of(OTHER)

@@ -104,6 +104,7 @@ class Conductor:
         self.reports: list[dict[str, Any]] = []
         self.heartbeats: list[str | None] = []
         self.registrations: list[list[str]] = []
+        self.health: list[dict[str, Any]] = []
         # Who spoke, and what it knew to be in use; what it is answered.
         self.speakers: list[dict[str, Any] | None] = []
         self.in_use: dict[str, Any] | None = None
@@ -173,6 +174,12 @@ class Conductor:
             },
         )
         self.digests[hostname] = digest
+
+    def report_health(
+        self, context: Any, hostname: str, agent: Any, **changes: Any
+    ) -> dict[str, bool]:
+        self._note(self.health, changes)
+        return {"stored": True, "again": False}
 
     def wait_for(self, notes: list[Any], count: int) -> None:
         """Block until so many notes came."""

@@ -28,6 +28,7 @@ from cyborg.common import rpc
 from cyborg.common import service
 from cyborg.objects import base
 from cyborg.objects import register_all
+from cyborg.tests.fixtures import machine
 from cyborg.tests.unit.agent import conftest
 from cyborg.tests.unit.agent import test_images
 
@@ -599,3 +600,24 @@ def test_old_conductor_is_told_what_went_wrong(
             asked_type="fake-1",
             ah_uuid=None,
         )
+
+
+def test_agent_tells_of_health(
+    conductor: conftest.Conductor, start: Start, config: Any
+) -> None:
+    root = pathlib.Path(CONF.agent.filesystem_root)
+    machine.unpack_text(
+        "[sys/bus/pci/devices/0000:0c:00.0]\n"
+        "vendor = 0xabcd\ndevice = 0x0001\nclass = 0x120000\n",
+        root,
+    )
+    registers = root / "sys/bus/pci/devices/0000:0c:00.0/config"
+    agent = start(one=conftest.ListDriver(conftest.device("0c")))
+    conductor.wait_for(conductor.health, 1)
+    assert conductor.health == [{"whole": True, "bad": [], "well": []}]
+    registers.write_bytes(b"\xff" * 64)
+    agent.discover_now()
+    conductor.wait_for(conductor.health, 2)
+    (bad,) = conductor.health[1]["bad"]
+    assert bad["key"] == "config-unreadable"
+    assert json.loads(bad["place"])["bus"] == "0c"
