@@ -8,6 +8,7 @@ from oslo_log import log
 
 from cyborg.accelerator import describe
 from cyborg.accelerator import driver
+from cyborg.accelerator import patience
 from cyborg.accelerator import pci
 from cyborg.accelerator import reset
 from cyborg.accelerator import stats
@@ -29,6 +30,8 @@ class CardDriver(driver.Driver, driver.Cleanable):
 
     # What the vendor's part of the board information says of all cards.
     VENDOR_INFO: ClassVar[str] = ""
+    # Whether the virtual functions of its cards are this driver's as well.
+    HAS_PARTS: ClassVar[bool] = True
 
     def __init__(self, **kwargs: Any) -> None:
         """Take what :class:`.driver.Driver` takes."""
@@ -39,6 +42,9 @@ class CardDriver(driver.Driver, driver.Cleanable):
         # Why a card cannot be described, to say each reason once.
         self._troubles: dict[str, str] = {}
         self._broken: dict[str, str] = {}
+        self._looking: patience.Patience[
+            str, list[report.DriverDeployable]
+        ] = patience.Patience("looking into")
 
     @abc.abstractmethod
     def claims(self, function: pci.Function) -> bool:
@@ -103,11 +109,16 @@ class CardDriver(driver.Driver, driver.Cleanable):
         functions = self.functions()
         cards = self.cards(functions)
         self.names.learn(cards)
+        by_address = {card.address: card for card in cards}
+
+        def look(address: str) -> list[report.DriverDeployable]:
+            return self.deployables(by_address[address], functions)
+
         found = {}
-        for card in cards:
-            device = self._device(card, functions)
+        for address, answer in self._looking.each(look, by_address).items():
+            device = self._device(by_address[address], answer)
             if device is not None:
-                found[card.address] = device
+                found[address] = device
         unreadable = [
             address for address, item in functions.items() if item.error
         ]
@@ -184,13 +195,12 @@ class CardDriver(driver.Driver, driver.Cleanable):
         return card
 
     def _device(
-        self, card: pci.Function, functions: dict[str, pci.Function]
+        self,
+        card: pci.Function,
+        answer: list[report.DriverDeployable] | Exception,
     ) -> report.DriverDevice | None:
-        try:
-            device = self.describe(
-                card, self.deployables(card, functions), stub=False
-            )
-        except Exception as error:
+        if isinstance(answer, Exception):
+            error = answer
             if not sysfs.is_directory(card.path):
                 LOG.info("%s vanished while it was being read", card.address)
                 return None
@@ -199,7 +209,9 @@ class CardDriver(driver.Driver, driver.Cleanable):
                     "%s cannot be described and keeps its records: %s",
                     card.address,
                     error,
-                    exc_info=not isinstance(error, exception.CyborgException),
+                    exc_info=None
+                    if isinstance(error, exception.CyborgException)
+                    else error,
                 )
             self._troubles[card.address] = str(error)
             if isinstance(error, exception.HardwareFailed):
@@ -208,7 +220,7 @@ class CardDriver(driver.Driver, driver.Cleanable):
             return self.describe(card, [], stub=True)
         if self._troubles.pop(card.address, None):
             LOG.info("%s can be described again", card.address)
-        return device
+        return self.describe(card, answer, stub=False)
 
 
 class IdCardDriver(CardDriver):

@@ -16,12 +16,15 @@ from typing import Any
 
 from oslo_log import log
 
+from cyborg.accelerator import patience
 from cyborg.accelerator import sysfs
 from cyborg.common import exception
 
 LOG = log.getLogger(__name__)
 
 DEVICES = "sys/bus/pci/devices"
+
+_READING: patience.Patience[str, Any] = patience.Patience("reading")
 
 # Domains of VMD controllers and of Hyper-V have five digits and more.
 _ADDRESS = re.compile(
@@ -61,6 +64,7 @@ class Function:
     sriov_totalvfs: int = 0  # sriov_totalvfs, 0 if it can have no VFs
     netdevs: tuple[str, ...] = ()  # net/
     error: str | None = None  # why the rest is empty
+    odd: str | None = None  # which of its links lead nowhere
 
     @property
     def slot(self) -> str:
@@ -179,20 +183,26 @@ def read_functions(root: sysfs.Path) -> dict[str, Function]:
     found = {}
     directory = sysfs.resolve(root, DEVICES)
     buses: dict[str, str] = {}
-    for name in sysfs.names(directory):
-        if not _ADDRESS.fullmatch(name):
-            continue
-        path = _locate(root, directory, name, buses)
-        address = name.lower()
-        try:
-            found[address] = read_function(address, path)
-        except FileNotFoundError:
-            LOG.debug("%s vanished while it was being read", name)
-        except (OSError, exception.DriverError) as error:
-            if not sysfs.is_directory(path):
-                continue
-            LOG.warning("PCI function %s is left out: %s", name, error)
-            found[address] = Function(address, path, error=str(error))
+    paths = {
+        _locate(root, directory, name, buses): name.lower()
+        for name in sysfs.names(directory)
+        if _ADDRESS.fullmatch(name)
+    }
+
+    def read(path: str) -> Function:
+        return read_function(paths[path], path)
+
+    for path, answer in _READING.each(read, paths).items():
+        address = paths[path]
+        if isinstance(answer, Function):
+            found[address] = answer
+        elif isinstance(answer, FileNotFoundError):
+            LOG.debug("%s vanished while it was being read", address)
+        elif not isinstance(answer, (OSError, exception.DriverError)):
+            raise answer
+        elif sysfs.is_directory(path):
+            LOG.warning("PCI function %s is left out: %s", address, answer)
+            found[address] = Function(address, path, error=str(answer))
     return {key: found[key] for key in sorted(found, key=sort_key)}
 
 
@@ -233,12 +243,17 @@ def read_function(address: str, path: str) -> Function:
     def number(name: str) -> int | None:
         return sysfs.read_int(path, name) if name in present else None
 
-    virtfns = [
-        target.lower()
-        for name in present
-        if name.startswith("virtfn") and (target := link(name))
-    ]
-    physfn = link("physfn")
+    odd = []
+    parts = {"physfn": link("physfn")} if "physfn" in present else {}
+    parts |= {
+        name: link(name) for name in present if name.startswith("virtfn")
+    }
+    for name, target in list(parts.items()):
+        if target is None or not _ADDRESS.fullmatch(target):
+            odd.append(f"{name} leads to {target!r}, which is no function")
+            del parts[name]
+    physfn = parts.pop("physfn", None)
+    virtfns = [target.lower() for target in parts.values() if target]
     subsystem = None
     if "subsystem_vendor" in present and "subsystem_device" in present:
         subsystem = (
@@ -269,6 +284,7 @@ def read_function(address: str, path: str) -> Function:
             if "net" in present
             else ()
         ),
+        odd="; ".join(sorted(odd)) or None,
     )
 
 

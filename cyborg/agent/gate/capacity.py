@@ -65,6 +65,9 @@ def _shared(view: core.View) -> dict[tuple[str, str], list[_Part]]:
     """Return what is made on demand, by physical card and type of mdev."""
     found: dict[tuple[str, str], list[_Part]] = {}
     for offer in view.offers:
+        # What does not work is not asked; its records stay as they are.
+        if offer.device["stub"]:
+            continue
         for handle in offer.deployable["attach_handle_list"] or []:
             info = handle["attach_info"]
             function = view.functions.get(offer.handles.get(info) or "")
