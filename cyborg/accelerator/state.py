@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import threading
 from typing import Any
 
 from oslo_log import log
@@ -37,7 +38,8 @@ class File:
         """Replace the file; an error is logged."""
         if not self._is_kept or not self._path.parent.is_dir():
             return
-        part = self._path.with_suffix(".part")
+        # Several drivers may have the file.
+        part = self._path.with_suffix(f".{threading.get_ident()}.part")
         try:
             with part.open("w") as file:
                 json.dump(content, file, sort_keys=True)

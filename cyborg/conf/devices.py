@@ -199,7 +199,8 @@ QAT_OPTS = [
         default=["37c8"],
         help="""
 Product ids of the QuickAssist cards (vendor 8086) to offer, in hexadecimal.
-Known: 37c8 C62x, 0435 DH895xCC, 19e2 C3xxx, 6f54 D15xx, 4940 4xxx.
+Known: 37c8 C62x, 0435 DH895xCC, 19e2 C3xxx, 6f54 D15xx, 4940 4xxx, 4942
+401xx, 4944 402xx, 4946 420xx.
 """,
     ),
 ]

@@ -20,6 +20,7 @@ from cyborg.accelerator import describe
 from cyborg.accelerator import driver
 from cyborg.accelerator import pci
 from cyborg.accelerator import privileged
+from cyborg.accelerator import state
 from cyborg.accelerator import sysfs
 from cyborg.common import constants
 from cyborg.common import exception
@@ -29,9 +30,9 @@ VENDOR_ID = "8086"
 # What a product is called in traits.
 PRODUCTS = {"09c4": "PAC_ARRIA10"}
 # Known from the kernel's driver, dfl-pci: integrated FPGAs of Xeons, N3000,
-# D5005. A card of another product is known while it has its driver, and as
-# long as this process remembers that it had.
-_DFL_PRODUCTS = ("bcbd", "bcc0", "0b30", "0b2b")
+# D5005, N6000 and N6001. A card of another product is known once it had its
+# driver.
+_DFL_PRODUCTS = ("bcbd", "bcc0", "0b30", "0b2b", "bcce")
 
 _CLASSES = ("fpga", "fpga_region")
 _REGIONS = (
@@ -55,6 +56,10 @@ class IntelFPGADriver(card_driver.IdCardDriver, driver.Programmable):
         # What functions had loaded before guests got them: then no kernel
         # driver of the host can tell, and the others' trait must stay.
         self._loaded: dict[str, list[str]] = {}
+        # Products by address of what had its driver, here or in an agent
+        # that ran before: {"0000:3b:00.0": "bcce"}.
+        self._file = state.File(self.conf, "intel_fpga")
+        self._had_driver: dict[str, str] = self._file.load()
 
     def claims(self, function: pci.Function) -> bool:
         # Only physical functions have the file; the virtual functions of a
@@ -64,11 +69,19 @@ class IntelFPGADriver(card_driver.IdCardDriver, driver.Programmable):
             and (
                 function.product in PRODUCTS
                 or function.product in _DFL_PRODUCTS
-                or function.address in self._loaded
-                or _has_driver(function)
+                or self._is_known(function)
             )
             and os.path.exists(os.path.join(function.path, "sriov_totalvfs"))
         )
+
+    def _is_known(self, function: pci.Function) -> bool:
+        """Return whether a function has its driver, or ever had."""
+        known = self._had_driver.get(function.address) == function.product
+        if not known and _has_driver(function):
+            self._had_driver[function.address] = function.product
+            self._file.save(self._had_driver)
+            known = True
+        return known
 
     def deployables(
         self, card: pci.Function, functions: dict[str, pci.Function]

@@ -9,6 +9,17 @@ from cyborg.common import constants
 from cyborg.objects import report
 
 INTEL = "8086"
+# Physical functions that the kernel's drivers know.
+KNOWN = {
+    "37c8": "C62x",
+    "0435": "DH895xCC",
+    "19e2": "C3xxx",
+    "6f54": "D15xx",
+    "4940": "4xxx",
+    "4942": "401xx",
+    "4944": "402xx",
+    "4946": "420xx",
+}
 
 
 class IntelQATDriver(card_driver.IdCardDriver):
@@ -28,6 +39,21 @@ class IntelQATDriver(card_driver.IdCardDriver):
             pci.normalise_id(text)
             for text in self.conf.qat_devices.product_ids
         }
+        self._odd: list[str] = []
+
+    def warnings(self) -> list[str]:
+        return self._odd
+
+    def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
+        self._odd = [
+            f"{item.address} is a QuickAssist card that is not offered: "
+            f"{item.product} is not in [qat_devices] product_ids"
+            for item in functions.values()
+            if item.vendor == INTEL
+            and item.product in KNOWN.keys() - self._products
+            and item.physfn is None
+        ]
+        return super().cards(functions)
 
     def claims(self, function: pci.Function) -> bool:
         return (
@@ -47,6 +73,7 @@ class IntelQATDriver(card_driver.IdCardDriver):
                 traits=[
                     "CUSTOM_QAT_INTEL",
                     f"CUSTOM_QAT_PRODUCT_ID_{card.product}",
+                    "CUSTOM_QAT_VF" if function.physfn else "CUSTOM_QAT_PF",
                 ],
                 handles=[describe.handle(function.address)],
                 driver_name=self.VENDOR,

@@ -124,6 +124,8 @@ class PCIDriver(card_driver.CardDriver):
             traits.append(f"CUSTOM_PCI_{vendor}")
         traits.append(f"CUSTOM_PCI_PRODUCT_ID_{card.product}")
         traits += entry.traits
+        # Product ids mean something only together with the vendor's.
+        traits.append(f"CUSTOM_PCI_VENDOR_ID_{card.vendor}")
         return [
             describe.deployable(
                 self.host,
@@ -183,7 +185,7 @@ class PCIDriver(card_driver.CardDriver):
         whole = functions.get(function.physfn or "")
         return any(
             other.claims(function)
-            or (whole is not None and other.claims(whole))
+            or (other.HAS_PARTS and whole is not None and other.claims(whole))
             for other in self._other_drivers()
         )
 

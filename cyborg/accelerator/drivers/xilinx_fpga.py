@@ -1,6 +1,7 @@
 """Xilinx Alveo cards: a management and a user function make one device."""
 
 from collections.abc import Mapping
+import re
 import struct
 from typing import Any
 from typing import BinaryIO
@@ -10,6 +11,7 @@ from cyborg.accelerator import describe
 from cyborg.accelerator import driver
 from cyborg.accelerator import pci
 from cyborg.accelerator import privileged
+from cyborg.accelerator import sysfs
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.objects import report
@@ -30,6 +32,13 @@ _FLASH = {12, 24}  # MCS, ASK_FLASH: what is written to the card's flash
 _MOST_SECTIONS = 1000
 
 
+# Versal cards, as the V80, are loaded with a tool of their own.
+_WITHOUT_XBMGMT = ("50b4", "50b5", "50b6")
+# What Alveo cards have: shells, golden images. Others are Alveo cards if they
+# have two functions, and else designs of somebody's own.
+_ALVEO = re.compile(r"(5|d0)[0-9a-f]+")
+
+
 class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
     """Reports a card under its first function, with a handle for each."""
 
@@ -38,9 +47,32 @@ class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
     VENDOR_INFO = "fpga_vb_info"
     # xbmgmt wants it of a shell; a user image may have any.
     IMAGE_SUFFIX = ".xsabin"
+    HAS_PARTS = False
 
     def claims(self, function: pci.Function) -> bool:
-        return function.vendor == VENDOR_ID and function.class_code == CLASS
+        """Return whether it is a physical function of an Alveo card."""
+        return (
+            function.vendor == VENDOR_ID
+            and function.class_code == CLASS
+            and function.physfn is None
+            and (
+                _ALVEO.fullmatch(function.product) is not None
+                or self._has_neighbour(function)
+            )
+        )
+
+    def _has_neighbour(self, function: pci.Function) -> bool:
+        """Return whether there is another physical function in the slot."""
+        for number in range(8):
+            address = f"{function.slot}.{number}"
+            path = sysfs.resolve(self.root, pci.DEVICES, address)
+            if (
+                address != function.address
+                and sysfs.is_directory(path)
+                and sysfs.link_name(path, "physfn") is None
+            ):
+                return True
+        return False
 
     def cards(self, functions: dict[str, pci.Function]) -> list[pci.Function]:
         first: dict[str, pci.Function] = {}
@@ -57,18 +89,26 @@ class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
             raise exception.DriverError(
                 reason="only one function is to be seen, and guests need two"
             )
+        traits = [
+            constants.XILINX_TRAIT,
+            f"CUSTOM_FPGA_PRODUCT_ID_{card.product}",
+        ]
+        if card.product not in _WITHOUT_XBMGMT:
+            traits.append(constants.PROGRAMMABLE_TRAIT)
+        # A guest asks for two functions; a third would be somebody else's.
+        first = management(members)
+        user = next(item for item in members if item is not first)
+        given = {first.address, user.address}
         return [
             describe.deployable(
                 self.host,
                 card.address,
                 resource_class=constants.RC_FPGA,
-                traits=[
-                    constants.XILINX_TRAIT,
-                    f"CUSTOM_FPGA_PRODUCT_ID_{card.product}",
-                    constants.PROGRAMMABLE_TRAIT,
-                ],
+                traits=traits,
                 handles=[
-                    describe.handle(function.address) for function in members
+                    describe.handle(function.address)
+                    for function in members
+                    if function.address in given
                 ],
                 driver_name=self.VENDOR.upper(),
                 count=1,
@@ -85,8 +125,14 @@ class XilinxFPGADriver(card_driver.CardDriver, driver.Programmable):
         """Load an image with ``xbmgmt``, into the region it is made for.
 
         :raises CommandFailed: it did not; with what the tool said
+        :raises DriverError: the card takes nothing from that tool
         """
         card = self.card(controlpath_id)
+        if card.product in _WITHOUT_XBMGMT:
+            raise exception.DriverError(
+                reason=f"{card.address} (10ee:{card.product}) is not loaded "
+                "with xbmgmt"
+            )
         members = self._members(card, pci.read_functions(self.root))
         with open(image_file_path, "rb") as image:
             user = is_user_image(image)

@@ -83,6 +83,7 @@ def test_options_of_an_entry(tmp_path):
         "    trait0 = OWNER_CYBORG\n"
         "    trait1 = CUSTOM_PCI_PRODUCT_ID_1000\n"
         "    trait2 = CUSTOM_FAST\n"
+        "    trait3 = CUSTOM_PCI_VENDOR_ID_1D55\n"
         '    PCI {"bus": "0f", "device": "00", "domain": "0000", '
         '"function": "0", "managed": "false", "physical_network": "net1"}\n'
     )
