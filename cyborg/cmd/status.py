@@ -22,6 +22,7 @@ from cyborg.manage import topology
 from cyborg.manage.checks import bitstream
 from cyborg.manage.checks import database
 from cyborg.manage.checks import file
+from cyborg.manage.checks import offers
 from cyborg.manage.checks import peer
 
 CONF = conf.CONF
@@ -32,6 +33,7 @@ class Checks(
     database.DatabaseChecks,
     peer.PeerChecks,
     bitstream.BitstreamChecks,
+    offers.OfferChecks,
 ):
     """What ``cyborg-status upgrade check`` looks at, in this order."""
 
@@ -49,6 +51,7 @@ class Checks(
             database.DatabaseChecks.stuck_arqs,
         ),
         ("Device State", database.DatabaseChecks.device_states),
+        ("Offers", offers.OfferChecks.offers),
         ("Left-over Records", database.DatabaseChecks.leftovers),
         ("Placement API", peer.PeerChecks.placement_api),
         ("Service User", peer.PeerChecks.service_user),

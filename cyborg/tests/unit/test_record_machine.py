@@ -14,6 +14,7 @@ from cyborg.accelerator.drivers import intel_fpga
 from cyborg.accelerator.drivers import xilinx_fpga
 from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import machine
+from cyborg.tests.unit.agent.gate import whole
 
 TOOL = pathlib.Path(__file__).parents[3] / "tools" / "record-machine"
 
@@ -85,6 +86,58 @@ def test_what_the_host_uses_is_kept(tmp_path):
             each.partition(", mounted")[0]
             for each in usage.Host(original).reasons(function)
         ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "disk_owners",
+        "mounted_drive",
+        "mounted_drive_contained",
+        "uplink_and_console",
+        "shared_group",
+        "a40_shared",
+    ],
+)
+def test_copy_is_offered_as_the_original(tmp_path, name):
+    """What the agent's gate looks at is kept."""
+    original = machine.unpack(f"gate/{name}", tmp_path / "a")
+    drivers = "inspur_nvme_ssd_driver", "nvidia_gpu_driver", "intel_nic_driver"
+    found = whole.Agent(original, *drivers).report()
+    assert found
+    again = copy(original, tmp_path / "b")
+    assert whole.Agent(again, *drivers).report() == found
+
+
+def test_exports_and_locks_are_kept_without_names(tmp_path):
+    root = machine.unpack_text(
+        whole.drive("0000:5e:00.0", 0)
+        + whole.drive("0000:5f:00.0", 1)
+        + whole.drive("0000:60:00.0", 2)
+        + whole.drive("0000:61:00.0", 3)
+        + whole.MOUNTS
+        + "sys/kernel/config/nvmet/subsystems/nqn.secret/namespaces/7/"
+        "device_path = /dev/disk/by-id/nvme-SERIAL\n"
+        "dev/disk/by-id/nvme-SERIAL -> ../../nvme0n1\n"
+        "dev/nvme0n1 =\n"
+        "sys/kernel/config/target/core/iblock_0/secret/udev_path = "
+        "/dev/nvme1n1\n"
+        "var/tmp/spdk_pci_lock_0000:60:00.0 =\n"
+        "sys/fs/btrfs/e9a1c6c8-61a5-4f9b-8a7e-3f7a1c7f0b11/devices/nvme3n1 "
+        "-> ../../../../class/block/nvme3n1\n"
+        "sys/fs/btrfs/features/\n",
+        tmp_path / "a",
+    )
+    text = record(root)
+    assert "secret" not in text and "SERIAL" not in text
+    assert "e9a1c6c8" not in text
+    agent = whole.Agent(
+        machine.unpack_text(text, tmp_path / "b"), "inspur_nvme_ssd_driver"
+    )
+    assert agent.report() == {
+        f"0000:{bus}:00.0": ["host-uses-it"]
+        for bus in ("5e", "5f", "60", "61")
+    }
 
 
 PRIVATE = r"""

@@ -59,14 +59,18 @@ def _uuid(uuid: str) -> str:
     return canonical
 
 
-def _filters(query: dict[str, str]) -> dict[str, str | None]:
+def _filters(request: Request, query: dict[str, str]) -> dict[str, str | None]:
     filters: dict[str, str | None] = {
         name: query[name] for name in _FILTERS if query.get(name)
     }
     for name in _UUIDS:
         if name in filters:
             filters[name] = text.canonical_uuid(filters[name]) or filters[name]
-    if filters.get("bitstream_id") == "none":
+    # As some clients write what they have no value for.
+    nothing = {"none"}
+    if request.version >= versions.LIFE:
+        nothing |= {"None", "null"}
+    if filters.get("bitstream_id") in nothing:
         filters["bitstream_id"] = None
     return filters
 
@@ -87,7 +91,7 @@ class DeployablesController:
             key, _colon, value = pair.partition(":")
             attributes.append((key, value))
         query = lists.merge_filters(given)
-        filters = _filters(query)
+        filters = _filters(request, query)
         return lists.respond(
             request,
             "deployables",

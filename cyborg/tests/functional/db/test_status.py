@@ -113,6 +113,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Accelerator Requests Without Project": WARNING,
         "Accelerator Requests Stuck In BindStarted": WARNING,
         "Device State": SUCCESS,
+        "Offers": SUCCESS,
         "Left-over Records": WARNING,
         "Placement API": SUCCESS,
         "Service User": SUCCESS,
@@ -363,6 +364,77 @@ class TestLeftovers:
             attempt=0,
         )
         assert checks.leftovers().code == SUCCESS
+
+
+class TestOffers:
+    def _card(
+        self, db: sa.Engine, number: int, function: str, **values: Any
+    ) -> None:
+        info = json.dumps(
+            {
+                "bus": "41",
+                "device": "00",
+                "domain": "0000",
+                "function": function,
+            }
+        )
+        with db.begin() as connection:
+            device = records.device(
+                connection, number, hostname="cn1", **values
+            )
+            deployable = records.deployable(
+                connection, number, device, name=f"cn1_{number}"
+            )
+            path = records.insert(
+                connection,
+                models.ControlPathID,
+                uuid=records.uuid(number),
+                device_id=device,
+                cpid_type="PCI",
+                cpid_info=info,
+            )
+            records.insert(
+                connection,
+                models.AttachHandle,
+                uuid=records.uuid(number),
+                deployable_id=deployable,
+                cpid_id=path,
+                attach_type="PCI",
+                attach_info=info,
+            )
+
+    def test_what_is_going_to_be_withheld(
+        self, db: sa.Engine, checks: status.Checks
+    ) -> None:
+        migration.create_schema()
+        assert checks.offers().code == SUCCESS
+        self._card(db, 1, "0", vendor="10de", type="GPU")
+        assert checks.offers().code == SUCCESS
+        self._card(db, 2, "4", vendor="10de", type="GPU")
+        self._card(db, 3, "0", vendor="144d", type="GPU")
+        result = checks.offers()
+        assert result.code == WARNING
+        details = str(result.details)
+        assert "1 NVIDIA GPU(s) are virtual functions" in details
+        assert "give" in details and "cn1 0000:41:00.4." in details
+        assert "1 function(s) are offered by two drivers" in details
+        assert "cn1 0000:41:00.0. See 'What is offered" in details
+        with db.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE deployables SET withheld = '[]' WHERE name = 'cn1_3'"
+            )
+        assert "1 deployable(s) are withheld: cn1_3." in str(
+            checks.offers().details
+        )
+
+    def test_an_earlier_database(
+        self, db: sa.Engine, checks: status.Checks
+    ) -> None:
+        upstream.load_schema(db, "created")
+        upstream.load(db, "data")
+        assert checks.offers().code == SUCCESS
+        migration.upgrade()
+        assert checks.offers().code == SUCCESS
 
 
 class TestServiceUser:
