@@ -157,9 +157,7 @@ def _session(group: str) -> ks_session.Session:
             "and project_domain_name, in one of them",
         )
     options = _session_options(group, credentials)
-    _check_files(
-        group, options.get("cacert") or CONF[group].cafile, CONF[group]
-    )
+    _check_files(group, options)
     return loading.load_session_from_conf_options(
         CONF, group, auth=auth, **options
     )
@@ -171,18 +169,20 @@ def _invalid(group: str, reason: str) -> exception.ConfigInvalid:
     )
 
 
-def _check_files(group: str, cafile: str | None, conf: Any) -> None:
+def _check_files(group: str, options: dict[str, Any]) -> None:
     """Pass if the files for TLS are there.
 
     The library looks for them at each request.
 
+    :param options: those that are not the group's own
     :raises ConfigInvalid: one is not
     """
-    for option, name in (
-        ("cafile", cafile),
-        ("certfile", conf.certfile),
-        ("keyfile", conf.keyfile),
+    for option, key in (
+        ("cafile", "cacert"),
+        ("certfile", "cert"),
+        ("keyfile", "key"),
     ):
+        name = options.get(key) or CONF[group][option]
         if name and not os.access(name, os.R_OK):
             raise exception.ConfigInvalid(
                 option=f"[{group}] {option}",

@@ -22,8 +22,12 @@ SERVER = "00000000-0000-4000-8000-000000000001"
 
 
 def _configure(tmp_path: pathlib.Path, text: str) -> None:
+    """Read a configuration; ``{ca}`` and ``{own}`` are files that exist."""
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "own")}
+    for file in files.values():
+        file.touch()
     path = tmp_path / "own.conf"
-    path.write_text(text)
+    path.write_text(text.format(**files))
     CONF([], default_config_files=[str(path)])
     auth.reset()
 
@@ -58,11 +62,11 @@ def test_credentials_of_keystone_authtoken(
         tmp_path,
         "[keystone_authtoken]\nauth_type = admin_token\n"
         f"endpoint = {peer.url}\ntoken = theirs\n"
-        "region_name = north\ncafile = /ca.pem\n",
+        "region_name = north\ncafile = {ca}\n",
     )
     adapter = auth.proxy("placement")
     assert adapter.region_name == "north"
-    assert adapter.session.verify == "/ca.pem"
+    assert adapter.session.verify == str(tmp_path / "ca.pem")
     peer.answer(200, {"resource_providers": []})
     assert placement.Client().find_provider("cn 1/ä") is None
     assert peer.requests[0].headers["X-Auth-Token"] == "theirs"
@@ -91,12 +95,12 @@ def test_files_of_ssl_are_glances_unless_the_api_has_them(
     _configure(
         tmp_path,
         f"[api]\nenable_ssl_api = {own}\n"
-        "[ssl]\ncert_file = /c\nkey_file = /k\nca_file = /a\n"
+        "[ssl]\ncert_file = {own}\nkey_file = {ca}\nca_file = {ca}\n"
         "[glance]\nauth_type = admin_token\nendpoint = e\ntoken = t\n",
     )
-    session = auth.proxy("glance").session
-    assert session.verify == (True if own else "/a")
-    assert session.cert == (None if own else ("/c", "/k"))
+    session, ca = auth.proxy("glance").session, str(tmp_path / "ca.pem")
+    assert session.verify == (True if own else ca)
+    assert session.cert == (None if own else (str(tmp_path / "own.pem"), ca))
     assert "eprecated" not in capfd.readouterr().err
 
 
@@ -105,13 +109,13 @@ def test_the_groups_own_options_win(tmp_path: pathlib.Path) -> None:
         tmp_path,
         "[keystone_authtoken]\nauth_type = admin_token\n"
         "endpoint = http://a\ntoken = theirs\nregion_name = north\n"
-        "cafile = /ca.pem\n"
-        "[placement]\nregion_name = south\ntimeout = 3\ncafile = /own.pem\n",
+        "cafile = {ca}\n"
+        "[placement]\nregion_name = south\ntimeout = 3\ncafile = {own}\n",
     )
     adapter = auth.proxy("placement")
     assert adapter.region_name == "south"
     assert adapter.session.timeout == 3
-    assert adapter.session.verify == "/own.pem"
+    assert adapter.session.verify == str(tmp_path / "own.pem")
 
 
 def test_one_connection_pool_with_a_timeout(peer: conftest.Peer) -> None:
@@ -217,3 +221,21 @@ def test_who_calls_no_service_does_not_have_the_sdk(module: str) -> None:
         "cyborg.clients.placement; sys.exit('openstack' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("option", ["cafile", "certfile", "keyfile"])
+def test_file_for_tls_that_is_not_there(
+    tmp_path: pathlib.Path, option: str
+) -> None:
+    """The library finds it missing at each request, with no error of its."""
+    _configure(
+        tmp_path,
+        "[placement]\nauth_type = admin_token\nendpoint = http://p\n"
+        f"token = t\n{option} = /nowhere.pem\n",
+    )
+    with pytest.raises(exception.ConfigInvalid) as caught:
+        auth.proxy("placement")
+    assert caught.value.faultstring == (
+        f"[placement] {option} is not valid: /nowhere.pem is not there, or "
+        "cannot be read"
+    )
