@@ -1,5 +1,6 @@
 """A whole cloud whose every part can be killed and started again."""
 
+from collections.abc import Callable
 import json
 import pathlib
 import threading
@@ -284,11 +285,29 @@ class Site:
 
     def mdevs(self) -> set[str]:
         """Return the uuids of the mediated devices that exist."""
-        return {
-            path.name
-            for host in HOSTS
-            for path in self._state(host).glob("fake-driver/mdev/*/*/*")
-        }
+        return {path.name for host in HOSTS for path in self._mdevs(host)}
+
+    def _mdevs(self, host: str) -> list[pathlib.Path]:
+        return list(self._state(host).glob("fake-driver/mdev/*/*/*"))
+
+    def reload_driver(self, host: str) -> None:
+        """Take away a host's mediated devices, as a kernel driver does."""
+        for path in self._mdevs(host):
+            path.unlink()
+
+    def remember(self, host: str) -> Callable[[], None]:
+        """Return what makes the agent's state, and its mdevs, of today."""
+        log = self._state(host) / "agent" / "intents.json"
+        text = log.read_text()
+        paths = self._mdevs(host)
+
+        def recall() -> None:
+            log.write_text(text)
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+
+        return recall
 
     def loaded(self, host: str) -> str:
         """Return the digest of the image that a host's first card holds."""

@@ -141,6 +141,28 @@ def _clean_in_vain(cloud: clients.Cloud) -> Iterator[None]:
     yield from _clean(cloud)
 
 
+def _reload(cloud: clients.Cloud) -> Iterator[None]:
+    """Have a guest's mdev vanish from a host that goes on."""
+    instance = cloud.boot("mdev")
+    _wait(instance, cloud, "Bound")
+    yield
+    cloud.site.reload_driver("gpu-host")
+
+
+def _leave(cloud: clients.Cloud) -> Iterator[None]:
+    """Start an agent with the state of a day on which somebody had an mdev."""
+    instance = cloud.boot("mdev")
+    _wait(instance, cloud, "Bound")
+    recall = cloud.site.remember("gpu-host")
+    cloud.delete(instance)
+    process.wait_until(lambda: not cloud.site.mdevs(), "the mdev removed")
+    agent = cloud.site.agents["gpu-host"]
+    agent.kill()
+    recall()
+    yield
+    agent.launch()
+
+
 def _disable(cloud: clients.Cloud) -> Iterator[None]:
     yield
     cloud.set_status(random.Random(0), "disable")
@@ -197,6 +219,8 @@ SCENES: dict[str, Scene] = {
     "agent-mdev-removed": _delete,
     "agent-mdev-forgotten": _delete,
     "agent-reported": _report,
+    "agent-return-intended": _reload,
+    "agent-leftover-intended": _leave,
     "clean-claimed": _clean,
     "clean-begun": _clean,
     "clean-answered": _clean,
