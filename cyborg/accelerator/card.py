@@ -8,6 +8,8 @@ from oslo_log import log
 
 from cyborg.accelerator import describe
 from cyborg.accelerator import driver
+from cyborg.accelerator import nvme
+from cyborg.accelerator import nvme_spec
 from cyborg.accelerator import patience
 from cyborg.accelerator import pci
 from cyborg.accelerator import reset
@@ -146,7 +148,10 @@ class CardDriver(driver.Driver, driver.Cleanable):
     def cleaning_steps(
         self, controlpath_id: dict[str, Any], handle: dict[str, Any]
     ) -> list[driver.Step]:
-        """Have what the guest had reset."""
+        """Have a drive erased, and anything else reset."""
+        drive = self._drive(handle)
+        if drive is not None:
+            return drive.steps()
         return [reset.step(self.root, self.had(handle))]
 
     def clean(
@@ -156,6 +161,10 @@ class CardDriver(driver.Driver, driver.Cleanable):
         step: driver.Step,
     ) -> None:
         """Do one of these steps."""
+        drive = self._drive(handle)
+        if drive is not None:
+            drive.do(step)
+            return
         reset.reset(self.root, self.had(handle), step.timeout)
 
     def holder(
@@ -163,6 +172,27 @@ class CardDriver(driver.Driver, driver.Cleanable):
     ) -> str | None:
         """Return who has the function open, a guest or the host."""
         return reset.holder(self.root, self.had(handle))
+
+    def _drive(self, handle: dict[str, Any]) -> nvme.Drive | None:
+        """Return the drive that a guest had, None if it was none."""
+        address = self.had(handle)
+        path = sysfs.resolve(self.root, pci.DEVICES, address)
+        try:
+            function = pci.read_function(address, path)
+        except OSError as error:
+            raise exception.PciDeviceNotFoundById(id=address) from error
+        if function.class_code != nvme.CLASS:
+            return None
+        options = self.conf.nvme
+        return nvme.Drive(
+            self.root,
+            function,
+            spec=nvme_spec.find(
+                nvme_spec.parse(options.device_spec), function
+            ),
+            timeout=float(options.cleanup_timeout),
+            max_wear=options.max_wear,
+        )
 
     def had(self, handle: dict[str, Any]) -> str:
         """Return the address of the function that a guest had."""

@@ -1,6 +1,7 @@
 """Runs a program: argv in, text out. No shell."""
 
 from collections.abc import Sequence
+import errno
 import math
 import os
 import signal
@@ -49,6 +50,15 @@ def run(argv: Sequence[str], timeout: float | None = None) -> str:
             command=" ".join(argv), code=error.errno, stderr=str(error)
         ) from error
     return stdout
+
+
+def is_missing(error: exception.CommandFailed) -> bool:
+    """Return whether a program failed because it is not installed.
+
+    Told by the text: an error that comes from a privileged process has
+    nothing else.
+    """
+    return f"[Errno {errno.ENOENT}]" in error.faultstring
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

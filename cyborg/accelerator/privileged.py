@@ -27,6 +27,17 @@ _FPGACONF = "/usr/bin/fpgaconf"
 _XBMGMT = "/opt/xilinx/xrt/bin/xbmgmt"
 _NDCTL = "ndctl"
 _NVME = "nvme"
+_BLKDISCARD = "blkdiscard"
+_DAXIO = "daxio"
+
+_CONTROLLER = re.compile(r"nvme[0-9]+")
+_NAMESPACE = re.compile(r"nvme[0-9]+n[0-9]+")
+_DAX = re.compile(r"/dev/dax[0-9]+\.[0-9]+")
+_READS = {
+    "id-ctrl": _CONTROLLER,
+    "smart-log": _CONTROLLER,
+    "id-ns": _NAMESPACE,
+}
 
 
 def create_mdev(
@@ -71,6 +82,14 @@ def reset_function(root: sysfs.Path, address: str) -> None:
         _reset_function(address)
     else:
         reset_file.write(root, address)
+
+
+def reprobe(root: sysfs.Path, address: str) -> None:
+    """Give a function back to its driver; see :func:`.reset_file.reprobe`."""
+    if _is_machine(root):
+        _reprobe(address)
+    else:
+        reset_file.reprobe(root, address)
 
 
 def vfio_holders(root: sysfs.Path) -> dict[str, list[tuple[int, str]]]:
@@ -142,6 +161,11 @@ def _reset_function(address: str) -> None:
 
 
 @privsep.sysfs_pctxt.entrypoint
+def _reprobe(address: str) -> None:
+    reset_file.reprobe("/", address)
+
+
+@privsep.sysfs_pctxt.entrypoint
 def _create_mdev(address: str, mdev_type: str, uuid: str) -> None:
     mdev.create("/", address, mdev_type, uuid)
 
@@ -201,6 +225,111 @@ def ndctl_list(timeout: float) -> str:
     :raises CommandFailed: the tool is missing, failed or took too long
     """
     return command.run([_NDCTL, "list", "-X"], timeout=timeout)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def nvme_read(what: str, name: str, timeout: float) -> str:
+    """Return what an NVMe drive says of itself, as JSON.
+
+    :param what: id-ctrl or smart-log of a controller, id-ns of a namespace
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    if what not in _READS:
+        raise exception.Invalid(f"{what!r} is not {', '.join(_READS)}")
+    device = _device(name, _READS[what])
+    return command.run(
+        [_NVME, what, device, "--output-format=json"], timeout=timeout
+    )
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def nvme_sanitize(name: str, action: int, timeout: float) -> str:
+    """Begin to erase a whole drive; returns at once.
+
+    :param action: 2 erases its blocks, 4 its key
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    if action not in (2, 4):
+        raise exception.Invalid(f"{action!r} erases no drive")
+    device = _device(name, _CONTROLLER)
+    return command.run(
+        [_NVME, "sanitize", device, f"--sanact={action}"], timeout=timeout
+    )
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def nvme_sanitize_log(name: str, timeout: float) -> str:
+    """Return how far a drive is with that, as the tool prints it."""
+    device = _device(name, _CONTROLLER)
+    return command.run([_NVME, "sanitize-log", device], timeout=timeout)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def nvme_format(
+    name: str,
+    erase: int,
+    lbaf: int,
+    metadata: int,
+    protection: int,
+    location: int,
+    timeout: float,
+) -> str:
+    """Erase a namespace by formatting it.
+
+    :param erase: 1 erases its data, 2 its key
+    :param lbaf: format, and then as in ``nvme format``: ms, pi, pil
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    for value, least, most in (
+        (erase, 1, 2),
+        (lbaf, 0, 63),
+        (metadata, 0, 1),
+        (protection, 0, 3),
+        (location, 0, 1),
+    ):
+        if not least <= int(value) <= most:
+            raise exception.Invalid(f"{value!r} is no setting of a format")
+    argv = [
+        _NVME,
+        "format",
+        _device(name, _NAMESPACE),
+        f"--ses={int(erase)}",
+        f"--lbaf={int(lbaf)}",
+        f"--ms={int(metadata)}",
+        f"--pi={int(protection)}",
+        f"--pil={int(location)}",
+        f"--timeout={int(timeout * 1000)}",
+    ]
+    # The tool waits some seconds before it begins.
+    return command.run(argv, timeout=timeout + 30)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def zero_out(name: str, timeout: float) -> str:
+    """Overwrite a namespace with zeroes; not if it is mounted.
+
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    device = _device(name, _NAMESPACE)
+    return command.run([_BLKDISCARD, "--zeroout", device], timeout=timeout)
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def daxio_zero(device: str, timeout: float) -> str:
+    """Overwrite persistent memory with zeroes.
+
+    :param device: /dev/dax0.0
+    :raises CommandFailed: the tool is missing, failed or took too long
+    """
+    if not _DAX.fullmatch(device):
+        raise exception.Invalid(f"{device!r} is no device of mode devdax")
+    return command.run([_DAXIO, "-z", "-o", device], timeout=timeout)
+
+
+def _device(name: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(name):
+        raise exception.Invalid(f"{name!r} is no NVMe drive or namespace")
+    return f"/dev/{name}"
 
 
 def _is_machine(root: sysfs.Path) -> bool:

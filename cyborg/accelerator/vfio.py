@@ -4,7 +4,8 @@ import os
 
 from cyborg.accelerator import sysfs
 
-_NODES = "/dev/vfio/"
+# Those of VFIO, and persistent memory of mode devdax.
+_NODES = ("/dev/vfio/", "/dev/dax")
 # The container's, which every user of VFIO has open.
 _CONTAINER = "/dev/vfio/vfio"
 

@@ -142,9 +142,10 @@ NVMe drives to manage, as JSON objects with any of ``vendor_id`` and
 regular expressions for ``domain``, ``bus``, ``slot`` and ``function``),
 ``clear_action`` (``auto``, ``sanitize`` or ``zero``) and ``clear_strategy``
 (``auto``, ``crypto`` or ``block``). A drive is meant if one of the objects
-matches, and a key that is absent matches all. May be given several times;
-empty manages none. No driver of this release reads it: it is checked by
-``cyborg-status upgrade check`` only.
+matches, and a key that is absent matches all. May be given several times; the
+first that matches counts. It says how a drive is cleaned that a driver
+reports; what no object means is cleaned as with ``auto``. Which drives are
+offered is the affair of the drivers' own options. Read by agents.
 """,
     ),
     cfg.IntOpt(
@@ -152,7 +153,18 @@ empty manages none. No driver of this release reads it: it is checked by
         default=900,
         min=60,
         help="""
-Seconds that cleaning a drive may take. No driver of this release reads it.
+Seconds that a step of the cleaning of a drive, or of persistent memory, may
+take. Read by agents.
+""",
+    ),
+    cfg.IntOpt(
+        "max_wear",
+        default=100,
+        min=1,
+        help="""
+Percentage of its life (``percent_used`` of ``nvme smart-log``) from which a
+drive is cleaned only by a change of its key. One that cannot do that is not
+cleaned. Read by agents.
 """,
     ),
 ]

@@ -15,8 +15,10 @@ from typing import Any
 
 from oslo_log import log as logging
 
+from cyborg.accelerator import command
 from cyborg.accelerator import describe
 from cyborg.accelerator import driver
+from cyborg.accelerator import namespaces as process_namespaces
 from cyborg.accelerator import privileged
 from cyborg.common import constants
 from cyborg.common import exception
@@ -175,11 +177,12 @@ def choose(
     return chosen
 
 
-class IntelPMEMDriver(driver.Driver):
+class IntelPMEMDriver(driver.Driver, driver.Cleanable):
     """Reports one device for each label.
 
     :param list_privileged: what to ask where ``ndctl`` fails as the agent's
         own user: ``/dev/ndctl0`` may be closed to it
+    :param zero: overwrites a device
     """
 
     VENDOR = "intel"
@@ -189,11 +192,13 @@ class IntelPMEMDriver(driver.Driver):
         self,
         *,
         list_privileged: Callable[[float], str] = privileged.ndctl_list,
+        zero: Callable[[str, float], str] = privileged.daxio_zero,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._labels = parse_labels(self.conf.pmem_devices.pmem_namespaces)
         self._list_privileged = list_privileged
+        self._zero = zero
         self._broken: dict[str, str] = {}
 
     def broken(self) -> dict[str, str]:
@@ -208,6 +213,69 @@ class IntelPMEMDriver(driver.Driver):
             self._device(label, names, namespaces)
             for label, names in self._labels.items()
         ]
+
+    def cleaning_steps(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> list[driver.Step]:
+        """Have the namespace overwritten that a guest had.
+
+        :raises CannotClean: there is no such namespace any more
+        """
+        info = handle["attach_info"]
+        return [
+            driver.Step(
+                "pmem-zero",
+                f"all data of namespace {info['namespace']}",
+                float(self.conf.nvme.cleanup_timeout),
+            )
+        ]
+
+    def clean(
+        self,
+        controlpath_id: dict[str, Any],
+        handle: dict[str, Any],
+        step: driver.Step,
+    ) -> None:
+        """Overwrite it with zeroes, by ``daxio``.
+
+        :raises CommandFailed: it did not; with what the tool said
+        """
+        try:
+            self._zero(self._chardev(handle), step.timeout)
+        except exception.CommandFailed as error:
+            if command.is_missing(error):
+                raise driver.CannotClean(
+                    reason="daxio is not installed"
+                ) from error
+            raise
+
+    def holder(
+        self, controlpath_id: dict[str, Any], handle: dict[str, Any]
+    ) -> str | None:
+        """Return who has its device open, or may have."""
+        device = self._chardev(handle)
+        spaces = process_namespaces.Namespaces(self.root)
+        if not spaces.has_host_pids:
+            return f"it cannot be seen whether a process has {device} open"
+        holders = privileged.vfio_holders(self.root).get(device)
+        if not holders:
+            return None
+        number, name = holders[0]
+        return f"{device} is open in process {number}, {name}"
+
+    def _chardev(self, handle: dict[str, Any]) -> str:
+        """Return the device of a namespace now: a boot may renumber them.
+
+        :raises CannotClean: there is no such namespace any more
+        """
+        wanted = handle["attach_info"]
+        for namespace in parse_namespaces(self._list()):
+            if namespace.uuid == wanted["uuid"] and namespace.chardevs:
+                return f"/dev/{namespace.chardevs[0]}"
+        raise driver.CannotClean(
+            reason=f"there is no namespace {wanted['namespace']} with uuid "
+            f"{wanted['uuid']}"
+        )
 
     def _list(self) -> str:
         try:

@@ -22,7 +22,14 @@ CONF = cfg.CONF
 @pytest.fixture
 def run(monkeypatch):
     """Runs entry points in this process, and notes what they start."""
-    tools = (privileged._FPGACONF, privileged._XBMGMT, "ndctl")
+    tools = (
+        privileged._FPGACONF,
+        privileged._XBMGMT,
+        "ndctl",
+        "nvme",
+        "blkdiscard",
+        "daxio",
+    )
     commands = machine.Commands(dict.fromkeys(tools, "done"))
     monkeypatch.setattr(command, "run", commands)
     for context in (privsep.sys_admin_pctxt, privsep.sysfs_pctxt):
@@ -143,3 +150,78 @@ def test_real_helper():
     finally:
         CONF.clear_override("helper_command", group="cyborg_sys_admin")
         privsep.sysfs_pctxt.stop()
+
+
+# -- cleaning
+
+
+@pytest.mark.parametrize(
+    "call, argv",
+    [
+        (
+            lambda: privileged.nvme_read("id-ctrl", "nvme0", 5),
+            ["nvme", "id-ctrl", "/dev/nvme0", "--output-format=json"],
+        ),
+        (
+            lambda: privileged.nvme_read("id-ns", "nvme0n1", 5),
+            ["nvme", "id-ns", "/dev/nvme0n1", "--output-format=json"],
+        ),
+        (
+            lambda: privileged.nvme_sanitize("nvme10", 4, 5),
+            ["nvme", "sanitize", "/dev/nvme10", "--sanact=4"],
+        ),
+        (
+            lambda: privileged.nvme_sanitize_log("nvme0", 5),
+            ["nvme", "sanitize-log", "/dev/nvme0"],
+        ),
+        (
+            lambda: privileged.nvme_format("nvme0n1", 1, 2, 0, 1, 0, 60),
+            [
+                "nvme",
+                "format",
+                "/dev/nvme0n1",
+                "--ses=1",
+                "--lbaf=2",
+                "--ms=0",
+                "--pi=1",
+                "--pil=0",
+                "--timeout=60000",
+            ],
+        ),
+        (
+            lambda: privileged.zero_out("nvme0n1", 60),
+            ["blkdiscard", "--zeroout", "/dev/nvme0n1"],
+        ),
+        (
+            lambda: privileged.daxio_zero("/dev/dax0.1", 60),
+            ["daxio", "-z", "-o", "/dev/dax0.1"],
+        ),
+    ],
+)
+def test_what_erases(run, call, argv):
+    assert call() == "done"
+    assert run.calls == [argv]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: privileged.nvme_read("format", "nvme0", 5),
+        lambda: privileged.nvme_read("id-ctrl", "nvme0n1", 5),
+        lambda: privileged.nvme_read("id-ctrl", "../sda", 5),
+        lambda: privileged.nvme_sanitize("nvme0", 3, 5),
+        lambda: privileged.nvme_sanitize("nvme0n1", 4, 5),
+        lambda: privileged.nvme_format("nvme0", 1, 0, 0, 0, 0, 60),
+        lambda: privileged.nvme_format("nvme0n1", 0, 0, 0, 0, 0, 60),
+        lambda: privileged.nvme_format("nvme0n1", 1, 64, 0, 0, 0, 60),
+        lambda: privileged.zero_out("nvme0", 60),
+        lambda: privileged.zero_out("sda", 60),
+        lambda: privileged.zero_out("nvme0n1p1", 60),
+        lambda: privileged.daxio_zero("/dev/mem", 60),
+        lambda: privileged.daxio_zero("dax0.0", 60),
+    ],
+)
+def test_what_is_erased_is_a_drive(run, call):
+    with pytest.raises(exception.Invalid):
+        call()
+    assert run.calls == []

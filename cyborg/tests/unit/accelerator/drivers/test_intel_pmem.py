@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from cyborg.accelerator import driver
 from cyborg.accelerator.drivers import intel_pmem
 from cyborg.common import exception
 from cyborg.tests.fixtures import driver as driver_fixture
@@ -235,3 +236,87 @@ def test_order_of_ndctl_changes_nothing():
     entries.reverse()
     again = driver_fixture.plain(make(json.dumps(entries), *labels).discover())
     assert first == again
+
+
+# -- cleaning
+
+
+def handle(pmem: intel_pmem.IntelPMEMDriver, number: int = 0) -> dict:
+    """Return what a guest had, as the agent is told it."""
+    found = pmem.discover()[0].deployable_list[0].attach_handle_list[number]
+    return {
+        "uuid": "3d6a",
+        "attach_type": "PMEM",
+        "attach_info": json.loads(found.attach_info),
+    }
+
+
+def test_a_namespace_is_overwritten_where_it_is_now() -> None:
+    pmem = make(json.dumps([entry(0), entry(1)]), "6GB:ns0|ns1")
+    had = handle(pmem)
+    zeroed = []
+    # A boot has numbered them the other way round.
+    swapped = [entry(0), entry(1)]
+    for number, item in enumerate(swapped):
+        item["daxregion"]["devices"][0]["chardev"] = f"dax0.{1 - number}"
+    pmem.run = machine.Commands({"ndctl": json.dumps(swapped)})
+
+    def zero(device: str, timeout: float) -> str:
+        zeroed.append((device, timeout))
+        return ""
+
+    pmem._zero = zero
+    (step,) = pmem.cleaning_steps({}, had)
+    assert (step.name, step.destroys) == (
+        "pmem-zero",
+        "all data of namespace ns0",
+    )
+    pmem.clean({}, had, step)
+    assert zeroed == [("/dev/dax0.1", 900.0)]
+
+
+def test_another_namespace_of_that_name_is_left_alone() -> None:
+    pmem = make(json.dumps(entry(0)), "6GB:ns0")
+    had = handle(pmem)
+    pmem.run = machine.Commands({"ndctl": json.dumps(entry(0, uuid="new"))})
+    (step,) = pmem.cleaning_steps({}, had)
+    for work in (
+        pmem.clean,
+        lambda cpid, what, _step: pmem.holder(cpid, what),
+    ):
+        with pytest.raises(driver.CannotClean, match="no namespace ns0"):
+            work({}, had, step)
+
+
+def test_daxio_is_missing_or_fails() -> None:
+    pmem = make(json.dumps(entry(0)), "6GB:ns0")
+    had = handle(pmem)
+    (step,) = pmem.cleaning_steps({}, had)
+
+    def fail(text: str) -> None:
+        def zero(device: str, timeout: float) -> str:
+            raise exception.CommandFailed(command="daxio", code=1, stderr=text)
+
+        pmem._zero = zero
+
+    fail("[Errno 2] No such file or directory: 'daxio'")
+    with pytest.raises(driver.CannotClean, match="daxio is not installed"):
+        pmem.clean({}, had, step)
+    fail("bad block")
+    with pytest.raises(exception.CommandFailed, match="bad block"):
+        pmem.clean({}, had, step)
+
+
+def test_who_has_a_namespace_open(tmp_path) -> None:
+    pmem = make(json.dumps(entry(0)), "6GB:ns0")
+    had = handle(pmem)
+    pmem.root = machine.unpack_text(
+        "proc/self/ns/pid -> pid:[4026531836]", tmp_path
+    )
+    assert pmem.holder({}, had) is None
+    machine.unpack_text(
+        "proc/9/comm = qemu-kvm\nproc/9/fd/4 -> /dev/dax0.0", tmp_path
+    )
+    assert pmem.holder({}, had) == "/dev/dax0.0 is open in process 9, qemu-kvm"
+    pmem.root = tmp_path / "nothing"
+    assert "cannot be seen" in (pmem.holder({}, had) or "")
