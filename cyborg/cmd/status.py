@@ -52,6 +52,7 @@ class Checks(
         ),
         ("Device State", database.DatabaseChecks.device_states),
         ("Offers", offers.OfferChecks.offers),
+        ("Cleaning", database.DatabaseChecks.cleaning),
         ("Left-over Records", database.DatabaseChecks.leftovers),
         ("Placement API", peer.PeerChecks.placement_api),
         ("Service User", peer.PeerChecks.service_user),

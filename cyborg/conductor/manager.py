@@ -34,6 +34,7 @@ from cyborg.conductor.inventory import told
 from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import faults as reporting
 from cyborg.conductor.requests import profiles as profile_cases
+from cyborg.conductor.work import cleaning
 from cyborg.conductor.work import errands
 from cyborg.conductor.work import loads
 from cyborg.conductor.work import programming
@@ -354,6 +355,20 @@ class ConductorManager(legacy.Methods):
     ) -> None:
         if devices.set_condition(context, uuid, key, condition):
             self._wake(Work.PROVIDERS)
+
+    @endpoint
+    def device_clean(
+        self, context: RequestContext, uuid: str, reason: str | None
+    ) -> None:
+        cleaning.clean(context, uuid, reason)
+        self._wake(Work.JOBS, Work.PROVIDERS)
+
+    @endpoint
+    def device_release(
+        self, context: RequestContext, uuid: str, reason: str | None
+    ) -> None:
+        cleaning.release(context, uuid, reason)
+        self._wake(Work.PROVIDERS)
 
     @endpoint
     def arq_report_fault(

@@ -507,6 +507,38 @@ class ConductorAPI(Reports):
             condition=condition,
         )
 
+    def device_clean(
+        self, context: RequestContext, uuid: str, reason: str | None
+    ) -> None:
+        """Have all of a device cleaned that nobody has.
+
+        :raises DeviceNotFound: no such device
+        :raises Conflict: it is in use, or being cleaned
+        """
+        return self._call(
+            context,
+            "device_clean",
+            version="1.6",
+            uuid=uuid,
+            reason=reason,
+        )
+
+    def device_release(
+        self, context: RequestContext, uuid: str, reason: str | None
+    ) -> None:
+        """Let a device be given out that is not clean.
+
+        :raises DeviceNotFound: no such device
+        :raises Conflict: it is not held back, or being cleaned
+        """
+        return self._call(
+            context,
+            "device_release",
+            version="1.6",
+            uuid=uuid,
+            reason=reason,
+        )
+
     def arq_report_fault(
         self,
         context: RequestContext,

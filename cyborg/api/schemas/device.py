@@ -55,6 +55,15 @@ _FIRMWARE = common.json_object(
     },
     closed=True,
 )
+_CLEANING = common.json_object(
+    {
+        "path": {"const": "/cleaning"},
+        "op": {"const": "replace"},
+        "value": {"enum": ["clean", "release"]},
+    },
+    {"reason": {"type": "string", "maxLength": 255}},
+    closed=True,
+)
 _SET_CONDITION = common.json_object(
     {
         "path": {},
@@ -107,10 +116,10 @@ UPDATE = {
             "properties": {
                 "path": {
                     "type": "string",
-                    "pattern": "^/(status|firmware|"
+                    "pattern": "^/(status|firmware|cleaning|"
                     "conditions/[a-z0-9][a-z0-9_.-]{0,63})$",
-                    "errorMessage": "has to be /status, /firmware or "
-                    "/conditions/ and a key (a-z, 0-9, _.-)",
+                    "errorMessage": "has to be /status, /firmware, "
+                    "/cleaning or /conditions/ and a key (a-z, 0-9, _.-)",
                 }
             },
             "required": ["path", "op"],
@@ -120,9 +129,13 @@ UPDATE = {
                 "if": _is("path", "/status"),
                 "then": _STATUS,
                 "else": {
-                    "if": _is("op", "remove"),
-                    "then": _CLEAR_CONDITION,
-                    "else": _SET_CONDITION,
+                    "if": _is("path", "/cleaning"),
+                    "then": _CLEANING,
+                    "else": {
+                        "if": _is("op", "remove"),
+                        "then": _CLEAR_CONDITION,
+                        "else": _SET_CONDITION,
+                    },
                 },
             },
         },

@@ -8,6 +8,7 @@ from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from cyborg import conf
+from cyborg.common import constants
 from cyborg.common import states
 from cyborg.db import engine as db_engine
 from cyborg.db import migration
@@ -237,6 +238,48 @@ class DatabaseChecks(base.Checks):
             return base.Result(base.Code.WARNING, " ".join(details))
         return base.Result(
             base.Code.SUCCESS, "All device_state values backfilled."
+        )
+
+    @base.on_database
+    def cleaning(self, connection: sa.Connection) -> base.Result:
+        """Are there devices that are given out as the last guest left them?"""
+        wanted = [
+            name
+            for name, policy in CONF.cleaning.policy.items()
+            if policy != constants.CleaningPolicy.OFF
+        ]
+        if CONF.cleaning.enabled is not None or not wanted:
+            return base.Result(base.Code.SUCCESS)
+        names = ("id", "uuid", "hostname", "type")
+        devices = sa.table("devices", *(sa.column(name) for name in names))
+        # The labels of the enumeration depend on the release.
+        kind = sa.cast(devices.c.type, sa.String(32))
+        query = sa.select(devices.c.uuid, kind.label("type")).where(
+            sa.or_(kind.in_(wanted), devices.c.uuid.in_(wanted))
+        )
+        inspector = sa.inspect(connection)
+        if inspector.has_table("hosts") and "cleans" in {
+            item["name"] for item in inspector.get_columns("hosts")
+        }:
+            hosts = sa.table(
+                "hosts", sa.column("hostname"), sa.column("cleans", sa.Boolean)
+            )
+            query = query.where(
+                ~sa.exists().where(
+                    hosts.c.hostname == devices.c.hostname,
+                    hosts.c.cleans == sa.true(),
+                )
+            )
+        rows = connection.execute(query.order_by(devices.c.id)).all()
+        if not rows:
+            return base.Result(base.Code.SUCCESS)
+        return base.Result(
+            base.Code.WARNING,
+            f"{len(rows)} device(s) are on hosts that were known before, and "
+            "are given to the next guest as the last one left them: "
+            + base.shown(f"{row.uuid} ({row.type})" for row in rows)
+            + ". Set [cleaning] enabled to true to have them cleaned, or to "
+            "false to leave them as they are.",
         )
 
     @base.on_database

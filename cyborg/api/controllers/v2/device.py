@@ -174,7 +174,7 @@ class DevicesController:
     def update(
         self, request: Request, uuid: str, body: list[dict[str, Any]]
     ) -> dict[str, Any] | None:
-        """Set a device's status or conditions, or update its firmware."""
+        """Set a device's status or conditions, clean it or load firmware."""
         change = body[0]
         if change["path"].startswith(_CONDITIONS):
             request.conductor.device_set_condition(
@@ -183,6 +183,15 @@ class DevicesController:
                 change["path"].removeprefix(_CONDITIONS),
                 None if change["op"] == "remove" else _condition(change),
             )
+            return _get(request, uuid)
+        if change["path"] == "/cleaning":
+            conductor = request.conductor
+            change_it = (
+                conductor.device_clean
+                if change["value"] == "clean"
+                else conductor.device_release
+            )
+            change_it(request.context, _uuid(uuid), change.get("reason"))
             return _get(request, uuid)
         if change["path"] == "/firmware":
             request.conductor.device_update(

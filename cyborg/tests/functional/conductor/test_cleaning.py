@@ -405,3 +405,20 @@ def test_the_agent_says_that_it_has_ended(store: inventory.Store) -> None:
     assert job_db.due(store.context, 10) == []
     store.conductor.cleaning_ended(store.context, HOST, job.uuid, who)
     assert job_db.due(store.context, 10) == [job.uuid]
+
+
+def test_the_api_has_it_cleaned_or_released(store: inventory.Store) -> None:
+    rp_uuid = report(store)
+    (device,) = store.rows(models.Device)
+    store.conductor.device_clean(store.context, device.uuid, "a new image")
+    assert state(store) == "pending_cleaning"
+    assert history(store) == [("released", "to be cleaned: a new image")]
+    run(store, Agent(failed(is_final=True)))
+    assert state(store) == "error"
+    store.conductor.device_release(store.context, device.uuid, "overwritten")
+    assert state(store) == "available"
+    assert history(store)[-1] == (
+        "released",
+        "released uncleaned by the operator: overwritten",
+    )
+    store.bind(store.arqs(), rp_uuid)

@@ -114,6 +114,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Accelerator Requests Stuck In BindStarted": WARNING,
         "Device State": SUCCESS,
         "Offers": SUCCESS,
+        "Cleaning": SUCCESS,
         "Left-over Records": WARNING,
         "Placement API": SUCCESS,
         "Service User": SUCCESS,
