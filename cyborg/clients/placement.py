@@ -220,6 +220,20 @@ class Client:
             return None
         return _read(response, _GENERATION), _read(response, "inventories")
 
+    def get_usages(self, uuid: str) -> tuple[int, dict[str, int]] | None:
+        """Return generation and what is allocated of each resource class.
+
+        None if there is no such provider.
+        """
+        response = self._ask(
+            "GET",
+            f"/resource_providers/{_quote(uuid)}/usages",
+            accept=(200, 404),
+        )
+        if response.status_code == 404:
+            return None
+        return _read(response, _GENERATION), _read(response, "usages")
+
     def put_inventories(
         self, uuid: str, generation: int, inventories: Inventories
     ) -> int:

@@ -9,6 +9,7 @@ from oslo_log import log as logging
 from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg import manage
+from cyborg.common import constants
 from cyborg.common import service
 from cyborg.common import states
 from cyborg.db import engine as db_engine
@@ -36,6 +37,13 @@ def _placement_heal(context: Any, options: Any) -> int:
         return placement.audit(context, options.hosts, options.json)
     return placement.heal(
         context, options.hosts, options.json, options.delete_orphans
+    )
+
+
+def _placement_layout(context: Any, options: Any) -> int:
+    """Say which providers count a host's devices."""
+    return placement.lay_out(
+        context, options.hostname, options.layout, options.json
     )
 
 
@@ -177,6 +185,13 @@ def add_commands(subparsers: Any) -> None:
         help="delete providers that Cyborg made and knows no more, unless "
         "something is allocated from them",
     )
+
+    command = add("placement", "layout", _placement_layout)
+    command.add_argument("hostname", metavar="host")
+    command.add_argument(
+        "layout", choices=[layout.value for layout in constants.ProviderLayout]
+    )
+    json_option(command)
 
     command = add("arq", "list", _arq_list)
     command.add_argument(

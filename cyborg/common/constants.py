@@ -29,6 +29,18 @@ class DeviceStatus(enum.StrEnum):
     MAINTAINING = "maintaining"
 
 
+class ProviderLayout(enum.StrEnum):
+    """Which resource providers count a host's deployables.
+
+    Each has its own, those that are alike share one, or they share where
+    there is more than one; ``hosts.provider_layout``.
+    """
+
+    DEVICE = "device"
+    POOL = "pool"
+    AUTO = "auto"
+
+
 class ConditionEffect(enum.StrEnum):
     """What a condition does to a card; ``device_conditions.effect``."""
 

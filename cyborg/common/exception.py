@@ -227,8 +227,12 @@ class WrongHost(Conflict):
 class NoFreeHandle(Conflict):
     template = _(
         "Resource provider %(rp_uuid)s has no free attach handle left: "
-        "%(wanted)s wanted, %(free)s free."
+        "%(wanted)s wanted, %(free)s free%(why)s."
     )
+
+    def __init__(self, message: str | None = None, **kwargs: Any) -> None:
+        """:param why: what keeps those that are there, in parentheses"""
+        super().__init__(message, **{"why": ""} | kwargs)
 
 
 class HandleBeingCleaned(Conflict):

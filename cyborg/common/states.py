@@ -98,3 +98,6 @@ DEVICE_MAY_BECOME: dict[DeviceState, tuple[DeviceState, ...]] = {
         DeviceState.CLEANING,
     ),
 }
+
+# Nova has an allocation in Placement for a request in one of these.
+ALLOCATED = (ARQState.BIND_STARTED, ARQState.BOUND)

@@ -31,6 +31,7 @@ from cyborg.conductor.inventory import keys
 from cyborg.conductor.inventory import registration
 from cyborg.conductor.inventory import reports
 from cyborg.conductor.inventory import told
+from cyborg.conductor.placement import sync
 from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import faults as reporting
 from cyborg.conductor.requests import profiles as profile_cases
@@ -307,6 +308,7 @@ class ConductorManager(legacy.Methods):
         outcome = binding.unbind(context, uuids, scope)
         faults.point("unbind-committed")
         self._wake_for(outcome)
+        self._fence(context, outcome)
 
     @endpoint
     def arqs_delete(
@@ -319,8 +321,18 @@ class ConductorManager(legacy.Methods):
         outcome, missing = binding.delete(context, uuids, instance, scope)
         faults.point("delete-committed")
         self._wake_for(outcome)
+        self._fence(context, outcome)
         if missing:
             raise exception.ARQNotFound(uuids=", ".join(missing))
+
+    def _fence(
+        self, context: RequestContext, outcome: binding.Outcome
+    ) -> None:
+        """Tell Placement at once of what is released and not free."""
+        for hostname in outcome.hosts:
+            if not sync.try_host(context, hostname):
+                # It is the first thing that is written when that can be.
+                self._wake(Work.PROVIDERS)
 
     def _wake_for(self, outcome: binding.Outcome) -> None:
         works = []

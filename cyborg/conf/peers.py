@@ -40,6 +40,40 @@ by cyborg-conductor and ``cyborg-status upgrade check``.
     ),
 ]
 
+PLACEMENT_OPTS = [
+    cfg.StrOpt(
+        "provider_layout",
+        default="auto",
+        choices=[
+            (
+                "device",
+                "every device is counted in a resource provider of its own",
+            ),
+            (
+                "pool",
+                "devices of a host that have the same resource class and "
+                "traits are counted in one resource provider",
+            ),
+            (
+                "auto",
+                "as pool where a host has more than one such device, and as "
+                "device where it has one",
+            ),
+        ],
+        mutable=True,
+        help="""
+Which resource providers count the devices of a host that reports for the
+first time. A pool of eight devices makes one allocation candidate of a host
+where eight providers make many: requests for several devices are answered in
+a fraction of the time, and more hosts are among the candidates.
+
+A host keeps what it has: hosts that were there before this option stay with
+``device`` until ``cyborg-manage placement layout`` says otherwise. Read by
+cyborg-conductor.
+""",
+    ),
+]
+
 # An old name that files in the field still carry. What they have in [ssl] for
 # Glance is what cyborg-api has there: clients.auth tells them apart.
 _GLANCE_DEPRECATED = {
@@ -74,6 +108,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
         loading.register_auth_conf_options(conf, group)
         conf.register_opts(_adapter_opts(group), group=group)
     conf.register_opts(GLANCE_OPTS, group="glance")
+    conf.register_opts(PLACEMENT_OPTS, group="placement")
 
 
 def list_opts() -> dict[str, list[cfg.Opt]]:
@@ -85,4 +120,5 @@ def list_opts() -> dict[str, list[cfg.Opt]]:
         for group in SERVICE_TYPES
     }
     groups["glance"] += GLANCE_OPTS
+    groups["placement"] += PLACEMENT_OPTS
     return groups

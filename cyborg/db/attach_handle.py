@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cyborg.common import constants
+from cyborg.common import states
 from cyborg.context import RequestContext
 from cyborg.db import device_state
 from cyborg.db import engine
@@ -68,6 +69,12 @@ _TAKE = _BY_IDS.where(HANDLES.c.in_use == sa.false()).values(in_use=True)
 _RELEASE = _BY_IDS.values(in_use=False)
 _RELEASE_WITHOUT_HOST_WORK = _RELEASE.where(~_NEEDS_HOST_WORK)
 
+
+# Whoever holds a handle has an allocation for it in Placement.
+IS_ALLOCATED = sa.and_(
+    ARQS.c.id.is_not(None),
+    ARQS.c.state.in_([str(state) for state in states.ALLOCATED]),
+)
 
 _IN_USE: sa.Select[Any] = (
     sa.select(
@@ -167,16 +174,51 @@ def release(
     context: RequestContext,
     ids: Collection[int],
     keep_host_work: bool = False,
-) -> int:
-    """Mark handles as free; returns how many were.
+) -> tuple[int, set[str]]:
+    """Mark handles as free.
 
     :param keep_host_work: leave those in use that exist on the host and have
         to be removed there first
+    :returns: how many were freed, and the hosts that Placement counts
+        otherwise from now on
     """
     statement = _RELEASE_WITHOUT_HOST_WORK if keep_host_work else _RELEASE
     count = context.connection.execute(statement, {"ids": list(ids)}).rowcount
-    device_state.freed(context, ids)
-    return count
+    devices = device_state.freed(context, ids)
+    return count, {row.hostname for row in devices if row.is_watched}
+
+
+@engine.reader
+def hosts_of(context: RequestContext, ids: Collection[int]) -> list[str]:
+    """Return the hosts that handles are on, sorted."""
+    return sorted(
+        context.connection.execute(
+            sa.select(DEVICES.c.hostname)
+            .distinct()
+            .join(DEPLOYABLES, DEPLOYABLES.c.device_id == DEVICES.c.id)
+            .join(HANDLES, HANDLES.c.deployable_id == DEPLOYABLES.c.id)
+            .where(HANDLES.c.id.in_(ids))
+        ).scalars()
+    )
+
+
+@engine.reader
+def count_idle(
+    context: RequestContext, deployable_ids: Collection[int]
+) -> int:
+    """Return how many handles are in use by nobody who has an allocation."""
+    return int(
+        context.connection.execute(
+            sa.select(sa.func.count())
+            .select_from(HANDLES)
+            .outerjoin(ARQS, ARQS.c.attach_handle_id == HANDLES.c.id)
+            .where(
+                HANDLES.c.deployable_id.in_(deployable_ids),
+                HANDLES.c.in_use == sa.true(),
+                sa.not_(IS_ALLOCATED),
+            )
+        ).scalar_one()
+    )
 
 
 @engine.writer

@@ -92,20 +92,6 @@ def jobs_of_device(
     ).all()
 
 
-@engine.reader
-def of_host(context: RequestContext, hostname: str) -> dict[int, int]:
-    """Return how many handles are being cleaned, by deployable id."""
-    rows = context.connection.execute(
-        sa.select(JOBS.c.deployable_id, sa.func.count().label("handles"))
-        .where(
-            JOBS.c.deployable_id.in_(host_db.deployable_ids(hostname)),
-            IS_UNFINISHED,
-        )
-        .group_by(JOBS.c.deployable_id)
-    )
-    return {row.deployable_id: row.handles for row in rows}
-
-
 @engine.use_case
 def make_due(context: RequestContext, hostname: str, uuid: str) -> bool:
     """Have a cleaning that waits looked at now; False if there is none.

@@ -19,6 +19,7 @@ DEVICES = models.Device.__table__
 ATTRIBUTES = models.Attribute.__table__
 HOSTS = models.Host.__table__
 JOBS = models.Job.__table__
+CONDITIONS = models.DeviceCondition.__table__
 
 _PARENTS = DEPLOYABLES.alias("parents")
 _ROOTS = DEPLOYABLES.alias("roots")
@@ -34,6 +35,7 @@ _JOINED = {
 _COLUMNS = {**DEPLOYABLES.c, **_JOINED}
 
 
+_NO_SCHEDULE = constants.ConditionEffect.NO_SCHEDULE.value
 _BIND = constants.AttributeOrigin.BIND.value
 
 _FOR_BIND = (
@@ -41,6 +43,7 @@ _FOR_BIND = (
         DEPLOYABLES.c.id,
         DEPLOYABLES.c.uuid,
         DEPLOYABLES.c.rp_uuid,
+        DEPLOYABLES.c.rp_pool,
         DEPLOYABLES.c.driver_name,
         DEPLOYABLES.c.missing_since,
         DEPLOYABLES.c.withheld,
@@ -59,6 +62,14 @@ _FOR_BIND = (
         sa.exists()
         .where(JOBS.c.device_id == DEVICES.c.id, JOBS.c.finished_at.is_(None))
         .label("is_updated"),
+        sa.or_(
+            DEVICES.c.status != constants.DeviceStatus.ENABLED.value,
+            DEVICES.c.identity_id.in_(
+                sa.select(CONDITIONS.c.identity_id).where(
+                    CONDITIONS.c.effect == _NO_SCHEDULE
+                )
+            ),
+        ).label("is_fenced"),
     )
     .select_from(
         DEPLOYABLES.join(
@@ -158,11 +169,25 @@ def for_bind(
 
     A host that has not reported since an upgrade has no row: ``rpc_host``,
     ``forced_down`` and ``last_seen_at`` are None. ``is_updated`` tells that
-    the device's firmware is being changed.
+    the device's firmware is being changed, ``is_fenced`` that it should take
+    no new instances.
     """
     return context.connection.execute(
         _FOR_BIND, {"rp_uuids": list(rp_uuids)}
     ).all()
+
+
+@engine.reader
+def providers_of(
+    context: RequestContext, ids: Collection[int]
+) -> dict[int, str | None]:
+    """Return the provider that counts each deployable right now."""
+    found = context.connection.execute(
+        sa.select(DEPLOYABLES.c.id, DEPLOYABLES.c.rp_uuid).where(
+            DEPLOYABLES.c.id.in_(ids)
+        )
+    )
+    return {row.id: row.rp_uuid for row in found}
 
 
 @engine.writer

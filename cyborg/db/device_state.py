@@ -20,6 +20,7 @@ DEVICES = models.Device.__table__
 DEPLOYABLES = models.Deployable.__table__
 HANDLES = models.AttachHandle.__table__
 JOBS = models.Job.__table__
+CONDITIONS = models.DeviceCondition.__table__
 
 State = states.DeviceState
 _STATE = DEVICES.c.device_state
@@ -45,9 +46,43 @@ def _may_become(state: State) -> sa.ColumnElement[bool]:
     return found
 
 
-def _lock(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    query = sa.select(DEVICES.c.id).where(which).order_by(DEVICES.c.id)
-    return query.with_for_update()
+def _lock(
+    which: sa.ColumnElement[bool], *columns: sa.ColumnElement[Any]
+) -> sa.Select[Any]:
+    query = sa.select(DEVICES.c.id, *columns).where(which)
+    return query.order_by(DEVICES.c.id).with_for_update()
+
+
+# Placement counts a device otherwise as soon as nobody has it any more: it
+# belongs elsewhere, or others of its pool could be given in its place.
+_IS_WATCHED = sa.or_(
+    sa.exists().where(
+        DEPLOYABLES.c.device_id == DEVICES.c.id,
+        DEPLOYABLES.c.rp_moving == sa.true(),
+    ),
+    sa.and_(
+        sa.exists().where(
+            DEPLOYABLES.c.device_id == DEVICES.c.id,
+            DEPLOYABLES.c.rp_pool.is_not(None),
+        ),
+        sa.or_(
+            DEVICES.c.status != constants.DeviceStatus.ENABLED.value,
+            DEVICES.c.missing_since.is_not(None),
+            sa.exists().where(
+                DEPLOYABLES.c.device_id == DEVICES.c.id,
+                sa.or_(
+                    DEPLOYABLES.c.withheld.is_not(None),
+                    DEPLOYABLES.c.missing_since.is_not(None),
+                ),
+            ),
+            sa.exists().where(
+                CONDITIONS.c.identity_id == DEVICES.c.identity_id,
+                CONDITIONS.c.effect
+                == constants.ConditionEffect.NO_SCHEDULE.value,
+            ),
+        ),
+    ),
+)
 
 
 def _derived() -> sa.ColumnElement[bool]:
@@ -62,7 +97,9 @@ _TAKEN = (
     .where(_OF_HANDLES, _derived())
     .values(device_state=State.ALLOCATED.value)
 )
-_LOCK_OF_HANDLES = _lock(_OF_HANDLES)
+_LOCK_OF_HANDLES = _lock(
+    _OF_HANDLES, DEVICES.c.hostname, _IS_WATCHED.label("is_watched")
+)
 _FREED = (
     sa.update(DEVICES)
     .where(_OF_HANDLES, _derived(), ~_IN_USE)
@@ -95,13 +132,20 @@ def taken(context: RequestContext, handle_ids: Collection[int]) -> None:
 
 
 @engine.writer
-def freed(context: RequestContext, handle_ids: Collection[int]) -> None:
-    """Say that handles are free now."""
+def freed(
+    context: RequestContext, handle_ids: Collection[int]
+) -> Sequence[sa.Row[Any]]:
+    """Say that handles are free now.
+
+    :returns: the devices: id, hostname, ``is_watched``: Placement counts it
+        otherwise from now on
+    """
     if not handle_ids:
-        return
+        return []
     values = {"handle_ids": list(handle_ids)}
-    context.connection.execute(_LOCK_OF_HANDLES, values)
+    rows = context.connection.execute(_LOCK_OF_HANDLES, values).all()
     context.connection.execute(_FREED, values)
+    return rows
 
 
 @engine.writer

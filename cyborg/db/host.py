@@ -4,14 +4,18 @@ from collections.abc import Sequence
 import json
 from typing import Any
 
+from oslo_config import cfg
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
+from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.context import RequestContext
 from cyborg.db import clock
 from cyborg.db import engine
 from cyborg.db import models
+
+CONF = cfg.CONF
 
 HOSTS = models.Host.__table__
 DEVICES = models.Device.__table__
@@ -74,7 +78,8 @@ def all_hostnames(context: RequestContext) -> Sequence[str]:
 def lock_or_create(context: RequestContext, hostname: str) -> sa.Row[Any]:
     """Return a host's row, locked until the transaction ends.
 
-    Of two that create it one starts again, in its use case.
+    Of two that create it one starts again, in its use case. A host whose
+    devices an earlier release has stored keeps the providers that it has.
     """
     query = (
         sa.select(HOSTS).where(HOSTS.c.hostname == hostname).with_for_update()
@@ -82,12 +87,16 @@ def lock_or_create(context: RequestContext, hostname: str) -> sa.Row[Any]:
     row = context.connection.execute(query).one_or_none()
     if row is None:
         # Its devices may have been stored by a release without this table.
-        is_known = context.connection.execute(device_ids(hostname).limit(1))
+        devices = context.connection.execute(device_ids(hostname).limit(1))
+        is_known = devices.first() is not None
         context.connection.execute(
             sa.insert(HOSTS).values(
                 uuid=uuidutils.generate_uuid(),
                 hostname=hostname,
-                cleans=is_known.first() is None,
+                cleans=not is_known,
+                provider_layout=constants.ProviderLayout.DEVICE.value
+                if is_known
+                else CONF.placement.provider_layout,
             )
         )
         row = context.connection.execute(query).one()

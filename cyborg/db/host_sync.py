@@ -13,8 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cyborg.common import exception
 from cyborg.context import RequestContext
-from cyborg.db import cleaning as cleaning_db
+from cyborg.db import attach_handle as handle_db
 from cyborg.db import device_condition as condition_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
@@ -24,6 +25,8 @@ HOSTS = models.Host.__table__
 DEVICES = models.Device.__table__
 DEPLOYABLES = models.Deployable.__table__
 ATTRIBUTES = models.Attribute.__table__
+HANDLES = models.AttachHandle.__table__
+ARQS = models.ARQ.__table__
 
 # Parts of the interval between two comparisons with Placement, so that hosts
 # that came up together do not stay together.
@@ -34,8 +37,10 @@ _SLOTS = 16
 
 
 @engine.writer
-def mark(context: RequestContext, hostname: str) -> None:
+def mark(context: RequestContext, hostname: str, urgent: bool = False) -> None:
     """Have Placement told of what this transaction changes.
+
+    :param urgent: before other hosts: what is offered is not to be given out
 
     Call :func:`cyborg.db.host.lock_or_create` first where the host may have
     no row.
@@ -45,6 +50,7 @@ def mark(context: RequestContext, hostname: str) -> None:
         .where(HOSTS.c.hostname == hostname)
         .values(
             sync_wanted=HOSTS.c.sync_wanted + 1,
+            **({"sync_urgent": True} if urgent else {}),
             sync_attempts=0,
             # Whoever works on it right now will notice by itself.
             sync_due_at=sa.case(
@@ -74,7 +80,7 @@ def due(context: RequestContext, limit: int, interval: float) -> Sequence[str]:
     changed = context.connection.execute(
         sa.select(HOSTS.c.hostname)
         .where(HOSTS.c.sync_due_at <= engine.after(0))
-        .order_by(HOSTS.c.sync_due_at)
+        .order_by(HOSTS.c.sync_urgent.desc(), HOSTS.c.sync_due_at)
         .limit(limit)
     )
     names = list(changed.scalars())
@@ -167,6 +173,7 @@ def finish(
                 sync_due_at=next_due,
                 sync_error=None,
                 sync_attempts=0,
+                sync_urgent=False,
                 placement_synced_at=engine.after(0),
             )
         ).rowcount
@@ -220,6 +227,18 @@ def set_root(
 
 
 @dataclasses.dataclass(frozen=True)
+class Held:
+    """How many attach handles of a deployable are in use.
+
+    :ivar allocated: by requests, which have allocations in Placement
+    :ivar idle: by nobody who has an allocation: they are being cleaned up
+    """
+
+    allocated: int = 0
+    idle: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Rows:
     """What a host's providers follow from."""
 
@@ -229,8 +248,8 @@ class Rows:
     attributes: Sequence[Any]
     # Those that hold, with ``device_id``.
     conditions: Sequence[Any] = ()
-    # How many handles of each deployable, by id, are being cleaned.
-    cleaning: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    # What is in use, by deployable id.
+    held: Mapping[int, Held] = dataclasses.field(default_factory=dict)
 
 
 @engine.reader
@@ -254,8 +273,32 @@ def load(context: RequestContext, hostname: str) -> Rows:
             ATTRIBUTES.c.deployable_id.in_(host_db.deployable_ids(hostname)),
         ),
         conditions=condition_db.of_host(context, hostname),
-        cleaning=cleaning_db.of_host(context, hostname),
+        held=_held(context, hostname),
     )
+
+
+def _held(context: RequestContext, hostname: str) -> dict[int, Held]:
+    allocated = sa.func.sum(sa.case((handle_db.IS_ALLOCATED, 1), else_=0))
+    idle = sa.func.sum(
+        sa.case(
+            (handle_db.IS_ALLOCATED, 0),
+            # What is missing is counted no more.
+            (HANDLES.c.missing_since.is_not(None), 0),
+            else_=1,
+        )
+    )
+    found = context.connection.execute(
+        sa.select(HANDLES.c.deployable_id, allocated, idle)
+        .select_from(DEVICES)
+        .join(DEPLOYABLES, DEPLOYABLES.c.device_id == DEVICES.c.id)
+        .join(HANDLES, HANDLES.c.deployable_id == DEPLOYABLES.c.id)
+        .outerjoin(ARQS, ARQS.c.attach_handle_id == HANDLES.c.id)
+        .where(DEVICES.c.hostname == hostname, HANDLES.c.in_use == sa.true())
+        .group_by(HANDLES.c.deployable_id)
+    )
+    return {
+        id_: Held(int(allocated), int(idle)) for id_, allocated, idle in found
+    }
 
 
 @engine.reader
@@ -274,6 +317,61 @@ def others_with_provider(
             .limit(1)
         ).first()
         is not None
+    )
+
+
+@engine.use_case
+def set_layout(context: RequestContext, hostname: str, layout: str) -> None:
+    """Say which providers count the deployables of a host from now on.
+
+    :raises HostNotFound: nobody has reported the host
+    """
+    host_db.ensure(context, hostname)
+    host_db.lock_or_create(context, hostname)
+    context.connection.execute(
+        sa.update(HOSTS)
+        .where(HOSTS.c.hostname == hostname)
+        .values(provider_layout=layout)
+    )
+    mark(context, hostname)
+
+
+# What is known of the provider of a deployable that has left it.
+_NOWHERE = {
+    "rp_uuid": None,
+    "rp_name": None,
+    "rp_pool": None,
+    "rp_traits": None,
+    "rp_generation": None,
+    "rp_moving": False,
+}
+
+
+@engine.use_case
+def leave(
+    context: RequestContext, hostname: str, owner: str | None, ids: list[int]
+) -> None:
+    """Have deployables counted nowhere that their providers count no more.
+
+    One that was taken into use meanwhile stays where its allocation is.
+
+    :raises HostLeaseLost: another conductor has the host's lease
+    """
+    host = host_db.lock_or_create(context, hostname)
+    if host.sync_owner != owner:
+        raise exception.HostLeaseLost(host=hostname)
+    # Nobody takes one of their handles until this is done.
+    handle_db.lock_of(context, ids)
+    used = context.connection.execute(
+        sa.select(HANDLES.c.deployable_id).where(
+            HANDLES.c.deployable_id.in_(ids), HANDLES.c.in_use == sa.true()
+        )
+    )
+    free = set(ids) - set(used.scalars())
+    context.connection.execute(
+        sa.update(DEPLOYABLES)
+        .where(DEPLOYABLES.c.id.in_(free))
+        .values(_NOWHERE)
     )
 
 

@@ -125,6 +125,16 @@ class Host(Base):
     sync_attempts: orm.Mapped[int] = orm.mapped_column(
         default=0, server_default="0"
     )
+    # Which providers count its deployables.
+    provider_layout: orm.Mapped[str] = orm.mapped_column(
+        sa.String(16),
+        default=constants.ProviderLayout.DEVICE.value,
+        server_default=constants.ProviderLayout.DEVICE.value,
+    )
+    # Something that was offered is not to be given out; told before all else.
+    sync_urgent: orm.Mapped[bool] = orm.mapped_column(
+        default=False, server_default=sa.false()
+    )
 
 
 class Errand(Base):
@@ -207,6 +217,8 @@ class Device(Base):
     # Which card it is; NULL until it is reported (an earlier release made
     # the row).
     identity_id: orm.Mapped[int | None]
+    # Name that takes it out of the pool of its like; NULL = it is in there.
+    carve: orm.Mapped[str | None] = orm.mapped_column(sa.String(64))
 
 
 class DeviceIdentity(Base):
@@ -287,7 +299,10 @@ class DeviceEvent(Base):
 
 
 class Deployable(Base):
-    """The part of a device Placement counts: one resource provider each.
+    """The part of a device Placement counts.
+
+    It has a resource provider of its own, or shares the one of the pool
+    ``rp_pool``; ``rp_moving`` tells that it belongs elsewhere and is in use.
 
     ``rp_name``, ``rp_traits`` (JSON: traits and inventories) and
     ``rp_generation`` are what was last written to Placement, so that only
@@ -325,6 +340,10 @@ class Deployable(Base):
     rp_name: orm.Mapped[str | None] = orm.mapped_column(sa.String(200))
     rp_traits: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     rp_generation: orm.Mapped[int | None]
+    rp_pool: orm.Mapped[str | None] = orm.mapped_column(sa.String(8))
+    rp_moving: orm.Mapped[bool] = orm.mapped_column(
+        default=False, server_default=sa.false()
+    )
     withheld: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     missing_since: orm.Mapped[datetime.datetime | None]
 

@@ -16,6 +16,7 @@ from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import engine
+from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import orphans as orphans_db
 from cyborg.manage import output
@@ -165,6 +166,9 @@ def forget_host(context: RequestContext, uuids: Sequence[str]) -> None:
     handles = [row.attach_handle_id for row in rows if row.attach_handle_id]
     arq_db.delete(context, [row.id for row in rows])
     handle_db.release(context, handles)
+    for hostname in handle_db.hosts_of(context, handles):
+        # Placement has them reserved.
+        sync_db.mark(context, hostname)
     events.record(
         context,
         [

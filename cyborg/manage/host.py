@@ -24,6 +24,7 @@ HOST_COLUMNS = (
     "last_seen_at",
     "placement",
     "placement_synced_at",
+    "layout",
     "key",
     "refused_at",
     "error",
@@ -49,6 +50,7 @@ def list_hosts(context: RequestContext, use_json: bool) -> int:
             if row.sync_done == row.sync_wanted
             else "behind",
             "placement_synced_at": row.placement_synced_at,
+            "layout": row.provider_layout,
             "key": "known" if row.key_hash else "none",
             "refused_at": row.refused_at,
             "error": row.sync_error,

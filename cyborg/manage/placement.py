@@ -7,9 +7,11 @@ from typing import Any
 from cyborg import manage
 from cyborg.common import exception
 from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import moving
 from cyborg.conductor.placement import sync
 from cyborg.context import RequestContext
 from cyborg.db import host as host_db
+from cyborg.db import host_sync as sync_db
 from cyborg.manage import output
 
 
@@ -20,12 +22,14 @@ class Finding:
     :ivar changes: what would make Placement right
     :ivar orphans: providers Cyborg made for what it no longer knows
     :ivar problems: what the database has to say otherwise first
+    :ivar moving: devices that another provider will count; nothing is wrong
     """
 
     host: str
     changes: list[desired.Change] = dataclasses.field(default_factory=list)
     orphans: list[desired.Change] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
+    moving: list[str] = dataclasses.field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.orphans or self.problems)
@@ -35,6 +39,7 @@ class Finding:
             [str(change) for change in self.changes]
             + [f"{orphan} (orphan)" for orphan in self.orphans]
             + self.problems
+            + self.moving
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,6 +47,7 @@ class Finding:
             "changes": [_to_dict(change) for change in self.changes],
             "orphans": [_to_dict(orphan) for orphan in self.orphans],
             "problems": self.problems,
+            "moving": self.moving,
         }
 
 
@@ -58,16 +64,48 @@ def _to_dict(change: desired.Change) -> dict[str, Any]:
 
 def look(context: RequestContext, hostname: str) -> Finding:
     """Compare a host with Placement."""
+    moves = _moves(context, hostname)
     try:
         changes, problems = sync.audit(context, hostname)
     except exception.PlacementResourceProviderNotFound as error:
-        return Finding(hostname, problems=[error.faultstring])
+        return Finding(hostname, problems=[error.faultstring], moving=moves)
     return Finding(
         hostname,
         [change for change in changes if change.action != "delete"],
         [change for change in changes if change.action == "delete"],
         problems,
+        moves,
     )
+
+
+def _moves(context: RequestContext, hostname: str) -> list[str]:
+    """Say how far a host is from the layout that it shall have."""
+    rows = sync_db.load(context, hostname)
+    if rows.host is None:
+        return []
+    return [
+        f"{each.part.row.name}: moves from provider {each.part.row.rp_name} "
+        + (f"when it is free: {each.why}" if each.why else "soon")
+        for each in moving.waiting(rows)
+    ]
+
+
+def lay_out(
+    context: RequestContext, hostname: str, layout: str, use_json: bool
+) -> int:
+    """Say which providers count a host's devices from now on.
+
+    :raises HostNotFound: nobody has reported it
+    """
+    sync_db.set_layout(context, hostname, layout)
+    moves = _moves(context, hostname)
+    if use_json:
+        output.as_json({"host": hostname, "layout": layout, "moving": moves})
+        return manage.CLEAN
+    output.line(f"{hostname}: {layout}")
+    for text in moves:
+        output.line(f"  {text}")
+    return manage.CLEAN
 
 
 def _hosts(context: RequestContext, named: Sequence[str]) -> Sequence[str]:
@@ -125,7 +163,11 @@ def heal(
 
 
 def _by_host(findings: Sequence[Finding]) -> dict[str, Any]:
-    return {found.host: found.to_dict() for found in findings if found}
+    return {
+        found.host: found.to_dict()
+        for found in findings
+        if found or found.moving
+    }
 
 
 def _show(findings: Sequence[Finding], use_json: bool) -> None:
@@ -133,7 +175,7 @@ def _show(findings: Sequence[Finding], use_json: bool) -> None:
         output.as_json(_by_host(findings))
         return
     for found in findings:
-        if found:
+        if found or found.moving:
             output.line(f"{found.host}:")
             for text in found.lines():
                 output.line(f"  {text}")

@@ -38,7 +38,7 @@ _SLOWEST = (
     "flows",
     "clients",
     "test_migration",
-    "test_placement",
+    "placement",
     "agent",
     "test_openapi",
     "test_binding",

@@ -109,7 +109,11 @@ def _store_status(
     device_db.update(
         context, device.id, {"status": status, "status_reason": reason}
     )
-    sync_db.mark(context, hostname)
+    sync_db.mark(
+        context,
+        hostname,
+        urgent=status != constants.DeviceStatus.ENABLED,
+    )
     notifications.devices(
         context,
         notifications.Event.DEVICE_ENABLE
@@ -166,17 +170,8 @@ def force_down(context: RequestContext, uuid: str, forced_down: bool) -> None:
     LOG.info(
         "Host %s is %s", hostname, "forced down" if forced_down else "back"
     )
-    try:
-        sync.sync_host(context, hostname)
-    except (
-        exception.ServiceUnavailable,
-        exception.ConfigInvalid,
-        exception.HostNotFound,
-    ) as error:
-        # It is stored, and the repair tasks finish it.
-        LOG.warning(
-            "Providers of host %s will follow: %s", hostname, error.faultstring
-        )
+    # It is stored, and the repair tasks finish it.
+    sync.try_host(context, hostname)
 
 
 @engine.use_case
@@ -192,5 +187,5 @@ def _store_forced_down(
         )
     host_db.lock_or_create(context, service.host)
     host_db.set_forced_down(context, service.host, forced_down)
-    sync_db.mark(context, service.host)
+    sync_db.mark(context, service.host, urgent=forced_down)
     return str(service.host)

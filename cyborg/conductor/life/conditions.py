@@ -148,7 +148,7 @@ def put(
                 status(True, item.reason),
             )
     for hostname in sorted(fenced):
-        sync_db.mark(context, hostname)
+        sync_db.mark(context, hostname, urgent=True)
     return bool(changed)
 
 

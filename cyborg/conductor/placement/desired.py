@@ -5,10 +5,14 @@ become beside the providers that exist, and :func:`plan` what is left to
 write. All is pure: :mod:`cyborg.conductor.placement.passes` reads and writes.
 """
 
+import collections
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
+import hashlib
 import json
 import re
 from typing import Any
@@ -61,6 +65,7 @@ class Provider:
     :ivar stored: the rows have its uuid: it was made, or adopted, before
     :ivar generation: as of the last time it was seen to be right
     :ivar problem: why it cannot be as the rows say
+    :ivar pool: see :class:`Part`
     """
 
     uuid: str
@@ -74,6 +79,7 @@ class Provider:
     written: Written | None = None
     generation: int | None = None
     problem: str | None = None
+    pool: str | None = None
 
     @property
     def name(self) -> str:
@@ -92,32 +98,85 @@ def provider_uuid(name: str) -> str:
     return str(uuid.uuid3(uuid.NAMESPACE_DNS, name))
 
 
-def _counted_in(
-    deployable: Any, known: str | None, host: Any, taken: set[str]
-) -> tuple[str, tuple[str, ...]]:
-    """Say which provider a deployable is counted in: its uuid and names.
+# -- which provider counts what
 
-    This alone decides it: one provider for each deployable.
 
-    :param known: uuid of the provider that was made for it
-    :param taken: uuids of providers of other deployables
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A deployable, and what Placement has to know of it.
+
+    :ivar home: uuid of the provider that counts it now, None before its first
+    :ivar reserved: how many of it are nobody's to take and not allocated
+    :ivar fenced: it takes no new instances at all
+    :ivar pool: what the pool it belongs to is known by; None = none, it has
+        a provider of its own
     """
-    if known is not None:
-        return known, (deployable.rp_name or deployable.name,)
+
+    row: Any
+    home: str | None
+    resource_class: str | None
+    traits: frozenset[str]
+    total: int
+    reserved: int
+    fenced: bool
+    pool: str | None = None
+
+    @property
+    def is_home(self) -> bool:
+        """Whether it is counted where it belongs, or nowhere yet."""
+        return self.home is None or self.row.rp_pool == self.pool
+
+    @property
+    def room(self) -> int:
+        """How many allocations it can serve, those it serves included."""
+        return self.total - self.reserved
+
+
+def counted_in(
+    resource_class: str | None,
+    traits: Collection[str],
+    carve: str | None,
+) -> str:
+    """Return what a host's pool is known by that counts a deployable.
+
+    Deployables of one class, with the same traits, are one as good as the
+    other. A carve takes a device out of the pool of its like.
+    """
+    key = json.dumps([resource_class, sorted(traits), carve])
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+def _is_pooled(layout: str, alike: int) -> bool:
+    """Tell whether deployables share a provider.
+
+    :param alike: how many of the host are as this one
+    """
+    if layout == constants.ProviderLayout.AUTO:
+        return alike > 1
+    return layout == constants.ProviderLayout.POOL
+
+
+def _pool_names(part: Part, host: Any) -> tuple[str, ...]:
+    name = f"{host.hostname}_{part.resource_class}_{part.pool}"
+    return (_shortened(name), _shortened(f"{name}_{host.uuid}"))
+
+
+def _own_names(part: Part, host: Any, taken: set[str]) -> tuple[str, ...]:
     # A name that another host's provider has gets the host in front; of two
     # deployables of one name in one host, one gets its own uuid behind.
+    row = part.row
     names = tuple(
         _shortened(name)
         for name in (
-            deployable.name,
-            f"{host.hostname}_{deployable.name}",
-            f"{host.hostname}_{deployable.name}_{deployable.uuid}",
+            row.name,
+            f"{host.hostname}_{row.name}",
+            f"{host.hostname}_{row.name}_{row.uuid}",
         )
     )
     free = tuple(name for name in names if provider_uuid(name) not in taken)
     if len(free) > 1 and free[0] == names[0] and _may_be_a_node(host, names):
         free = free[1:]
-    return provider_uuid(free[0]), free
+    return free
 
 
 def _may_be_a_node(host: Any, names: tuple[str, ...]) -> bool:
@@ -158,8 +217,8 @@ def _resource_class(attributes: Iterable[Any]) -> str | None:
     return None
 
 
-def desired(rows: sync_db.Rows) -> dict[str, Provider]:
-    """Return the providers that the rows of a host ask for, by uuid."""
+def parts_of(rows: sync_db.Rows) -> list[Part]:
+    """Return what a host's rows say of each deployable."""
     devices = {row.id: row for row in rows.devices}
     attributes: dict[int, list[Any]] = {}
     for row in rows.attributes:
@@ -169,13 +228,8 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
         for row in rows.conditions
         if row.effect == constants.ConditionEffect.NO_SCHEDULE
     }
-    taken = {row.rp_uuid for row in rows.deployables if row.rp_uuid}
-    providers: dict[str, Provider] = {}
+    parts = []
     for row in rows.deployables:
-        # Whatever a row says, the compute node's own provider is not ours.
-        known = None if row.rp_uuid == rows.host.root_rp_uuid else row.rp_uuid
-        uuid_, names = _counted_in(row, known, rows.host, taken)
-        taken.add(uuid_)
         device = devices[row.device_id]
         # One that nobody answers for any more takes no new instances.
         fenced = (
@@ -190,34 +244,26 @@ def desired(rows: sync_db.Rows) -> dict[str, Provider]:
             or row.withheld is not None
             or _is_used_up(device, attributes.get(row.id, ()))
         )
-        cleaning = rows.cleaning.get(row.id, 0)
-        provider = Provider(
-            uuid=uuid_,
-            names=names,
-            resource_class=_resource_class(attributes.get(row.id, ())),
-            total=row.num_accelerators,
-            reserved=(
-                row.num_accelerators
+        held = rows.held.get(row.id, sync_db.Held())
+        total = row.num_accelerators
+        parts.append(
+            Part(
+                row=row,
+                # Whatever a row says, the compute node's own provider is not
+                # ours.
+                home=None
+                if row.rp_uuid == rows.host.root_rp_uuid
+                else row.rp_uuid,
+                resource_class=_resource_class(attributes.get(row.id, ())),
+                traits=_traits(attributes.get(row.id, ())),
+                total=total,
+                reserved=max(total - held.allocated, 0)
                 if fenced
-                else min(cleaning, row.num_accelerators)
-            ),
-            traits=_traits(attributes.get(row.id, ())),
-            deployable_ids=(row.id,),
-            stored=known is not None,
-            written=Written.from_text(row.rp_traits),
-            generation=row.rp_generation,
-        )
-        if provider.resource_class is None:
-            provider = dataclasses.replace(
-                provider,
-                problem=exception.ResourceClassMissing(
-                    uuid=row.uuid
-                ).faultstring,
+                else min(total, held.idle),
+                fenced=bool(fenced),
             )
-        if uuid_ in providers:
-            provider = _pooled(providers[uuid_], provider)
-        providers[uuid_] = provider
-    return providers
+        )
+    return _in_pools(parts, rows, devices)
 
 
 def _is_used_up(device: Any, attributes: Iterable[Any]) -> bool:
@@ -227,26 +273,142 @@ def _is_used_up(device: Any, attributes: Iterable[Any]) -> bool:
     )
 
 
-def _pooled(first: Provider, second: Provider) -> Provider:
-    """Return one provider that counts the deployables of both."""
-    ids = first.deployable_ids + second.deployable_ids
-    if first.resource_class != second.resource_class:
+def _in_pools(
+    parts: Sequence[Part], rows: sync_db.Rows, devices: Mapping[int, Any]
+) -> list[Part]:
+    """Say of each part which pool it belongs to."""
+    pools = [
+        counted_in(
+            part.resource_class,
+            part.traits,
+            devices[part.row.device_id].carve,
+        )
+        for part in parts
+    ]
+    alike = collections.Counter(pools)
+    return [
+        dataclasses.replace(part, pool=pool)
+        if part.resource_class is not None
+        and _is_pooled(rows.host.provider_layout, alike[pool])
+        else part
+        for part, pool in zip(parts, pools, strict=True)
+    ]
+
+
+def desired(rows: sync_db.Rows) -> dict[str, Provider]:
+    """Return the providers that the rows of a host ask for, by uuid.
+
+    What belongs elsewhere is counted where it is until it has moved: see
+    :mod:`cyborg.conductor.placement.moving`.
+    """
+    parts = parts_of(rows)
+    taken = {part.home for part in parts if part.home is not None}
+    # A pool that was made is known by its parts.
+    pools = {
+        part.row.rp_pool: part.home
+        for part in parts
+        if part.home is not None and part.row.rp_pool is not None
+    }
+    counted: dict[str, list[Part]] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    stored: set[str] = set()
+    for part in parts:
+        uuid_ = part.home
+        if uuid_ is None and part.pool is not None:
+            uuid_ = pools.get(part.pool)
+        if uuid_ is not None:
+            stored.add(uuid_)
+            if part.home is not None:
+                names.setdefault(uuid_, (part.row.rp_name or part.row.name,))
+        else:
+            found = (
+                _own_names(part, rows.host, taken)
+                if part.pool is None
+                else _pool_names(part, rows.host)
+            )
+            uuid_ = provider_uuid(found[0])
+            if part.pool is not None:
+                pools[part.pool] = uuid_
+            names[uuid_] = found
+        taken.add(uuid_)
+        counted.setdefault(uuid_, []).append(part)
+    return {
+        uuid_: _provider(uuid_, names[uuid_], uuid_ in stored, members)
+        for uuid_, members in counted.items()
+    }
+
+
+def _provider(
+    uuid_: str, names: tuple[str, ...], stored: bool, members: list[Part]
+) -> Provider:
+    """Return the provider that counts these deployables."""
+    # What they recorded of it, one like the other; those that come to it only
+    # now have recorded nothing.
+    seen = next(
+        (part.row for part in members if part.row.rp_traits is not None),
+        members[0].row,
+    )
+    written = Written.from_text(seen.rp_traits)
+    all_fenced = all(part.fenced for part in members)
+    pool = next(
+        (part.row.rp_pool for part in members if part.home is not None),
+        members[0].pool,
+    )
+    resource_class = members[0].resource_class
+    traits = frozenset[str]().union(*(part.traits for part in members))
+    if pool is not None:
+        at_home = [part for part in members if part.is_home]
+        if at_home:
+            resource_class = at_home[0].resource_class
+            traits = at_home[0].traits
+        elif written is not None:
+            # All wait for their instances to go, as what they were.
+            resource_class = next(iter(written.inventories), resource_class)
+            traits = written.traits
+    counted = members
+    if pool is None:
+        # An earlier release may have counted two in one.
+        counted = [p for p in members if p.resource_class == resource_class]
+    return Provider(
+        uuid=uuid_,
+        names=names,
+        resource_class=resource_class,
+        total=sum(part.total for part in counted),
+        # Where nothing may be taken it does not matter what is allocated.
+        reserved=sum(
+            part.total
+            if part.fenced and (pool is None or all_fenced)
+            else part.reserved
+            for part in counted
+        ),
+        traits=traits,
+        deployable_ids=tuple(part.row.id for part in members),
+        stored=stored,
+        written=written,
+        generation=seen.rp_generation,
+        problem=_problem(uuid_, pool, members),
+        pool=pool,
+    )
+
+
+def _problem(
+    uuid_: str, pool: str | None, members: Sequence[Part]
+) -> str | None:
+    """Return why a provider cannot be as its deployables say."""
+    problem: str | None = None
+    for part in members:
+        if part.resource_class is None:
+            problem = exception.ResourceClassMissing(
+                uuid=part.row.uuid
+            ).faultstring
+            break
+    classes = [part.resource_class for part in members]
+    other = next((name for name in classes if name != classes[0]), classes[0])
+    if pool is None and other != classes[0]:
         problem = _(
             "Provider %(uuid)s would count %(first)s and %(second)s."
-        ) % {
-            "uuid": first.uuid,
-            "first": first.resource_class,
-            "second": second.resource_class,
-        }
-        return dataclasses.replace(first, deployable_ids=ids, problem=problem)
-    return dataclasses.replace(
-        first,
-        total=first.total + second.total,
-        reserved=first.reserved + second.reserved,
-        traits=first.traits | second.traits,
-        deployable_ids=ids,
-        problem=first.problem or second.problem,
-    )
+        ) % {"uuid": uuid_, "first": classes[0], "second": other}
+    return problem
 
 
 # -- what Placement lacks
@@ -478,6 +640,9 @@ def actual(record: Mapping[str, Any]) -> Actual:
 
 def alternatives(rows: sync_db.Rows, provider: Provider) -> tuple[str, ...]:
     """Return names for a provider whose own name is somebody else's."""
+    if provider.pool is not None:
+        name = provider.names[0].removesuffix(f"_{rows.host.uuid}")
+        return (_shortened(f"{name}_{rows.host.uuid}"),)
     row = next(r for r in rows.deployables if r.id in provider.deployable_ids)
     hostname = rows.host.hostname
     return (

@@ -70,7 +70,7 @@ class Lease:
     ) -> None:
         self._context = context
         self._hostname = hostname
-        self._owner = owner
+        self.owner = owner
         self._taken = time.monotonic()
 
     def keep(self) -> None:
@@ -81,7 +81,7 @@ class Lease:
         if time.monotonic() - self._taken < _lease() / 4:
             return
         if not sync_db.renew(
-            self._context, self._hostname, self._owner, _lease()
+            self._context, self._hostname, self.owner, _lease()
         ):
             raise exception.HostLeaseLost(host=self._hostname)
         self._taken = time.monotonic()
@@ -107,6 +107,7 @@ class Pass:
 
     :param full: look at every provider, whatever its generation
     :param lease: kept while the work goes on
+    :ivar owner: who has the lease
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Pass:
         self.context = context
         self.hostname = hostname
         self.full = full
+        self.owner = lease.owner if lease else None
         self.client = placement.Client(
             context.global_id, lease.keep if lease else None
         )
@@ -166,7 +168,7 @@ class Pass:
                 or provider.written != provider.to_write
                 or provider.generation != there.generation
             ):
-                seen = self._look(there)
+                seen = self.look(there)
                 if seen is None:
                     del self.tree[provider.uuid]
                 else:
@@ -185,7 +187,8 @@ class Pass:
             for provider in self.wanted.values()
         )
 
-    def _look(self, there: desired.Actual) -> desired.Actual | None:
+    def look(self, there: desired.Actual) -> desired.Actual | None:
+        """Return a provider with all that it has, None if it is gone."""
         inventories = self.client.get_inventories(there.uuid)
         traits = self.client.get_traits(there.uuid)
         if inventories is None or traits is None:
@@ -276,7 +279,7 @@ class Pass:
                 continue
             self._now_is(provider, provider.uuid, name)
             if there is None:
-                there = self._look(desired.actual(record))
+                there = self.look(desired.actual(record))
             if there is not None:
                 self.tree[provider.uuid] = dataclasses.replace(
                     there,
@@ -334,7 +337,7 @@ class Pass:
         if record["root_provider_uuid"] == self.root:
             # Somebody was faster.
             self._now_is(provider, uuid_, record["name"])
-            there = self._look(desired.actual(record))
+            there = self.look(desired.actual(record))
             if there is not None:
                 self.tree[uuid_] = there
             return True
@@ -387,7 +390,7 @@ class Pass:
                     raise
                 reensured = True
                 placement.forget()
-            seen = self._look(there)
+            seen = self.look(there)
             if seen is None:
                 raise exception.PlacementStale(rp_uuid=provider.uuid)
             there = seen
@@ -459,14 +462,24 @@ class Pass:
         # Before anything can be allocated from them: a bind finds its
         # deployable by the provider.
         rows = {row.id: row for row in self.rows.deployables}
-        values = {}
+        moving = {
+            part.row.id
+            for part in desired.parts_of(self.rows)
+            if not part.is_home
+        }
+        values: dict[int, dict[str, Any]] = {}
         for provider in self.wanted.values():
             if provider.uuid not in self.tree:
                 continue
             for id_ in provider.deployable_ids:
-                new = {"rp_uuid": provider.uuid, "rp_name": provider.name}
+                new = {
+                    "rp_uuid": provider.uuid,
+                    "rp_name": provider.name,
+                    "rp_pool": provider.pool,
+                    "rp_moving": id_ in moving,
+                }
                 row = rows[id_]
-                if (row.rp_uuid, row.rp_name) != tuple(new.values()):
+                if any(getattr(row, key) != new[key] for key in new):
                     values[id_] = new
         sync_db.record_providers(self.context, values)
 

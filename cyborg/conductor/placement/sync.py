@@ -9,12 +9,14 @@ it leaves alone.
 
 from collections.abc import Sequence
 from concurrent import futures
+import datetime
 import random
 import threading
 from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg import context as cyborg_context
@@ -22,6 +24,7 @@ from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.conductor.placement import desired
+from cyborg.conductor.placement import moving
 from cyborg.conductor.placement import passes
 from cyborg.conductor.placement import removal
 from cyborg.context import RequestContext
@@ -35,6 +38,10 @@ LOG = logging.getLogger(__name__)
 CONCURRENCY = 4
 # How long a host that failed waits at most, in seconds.
 _LONGEST_PAUSE = 120
+# Seconds that a caller waits for another conductor that is at its host.
+_PATIENCE = 5
+# Seconds until what Placement has allocated may have been released.
+_NEXT_MOVE = 10
 
 
 def sync_host(
@@ -69,6 +76,23 @@ def sync_host(
         ) from error
 
 
+def try_host(context: RequestContext, hostname: str) -> bool:
+    """As :func:`sync_host`, where the caller has an answer in any case.
+
+    :returns: whether Placement is in step; what is wrong is logged, and done
+        later
+    """
+    try:
+        return not sync_host(context, hostname, wait=_PATIENCE)
+    except exception.CyborgException as error:
+        LOG.warning(
+            "Providers of host %s will follow: %s", hostname, error.faultstring
+        )
+    except Exception:
+        LOG.exception("Providers of host %s will follow", hostname)
+    return False
+
+
 def _sync(
     context: RequestContext, hostname: str, full: bool, wait: float
 ) -> dict[int, str]:
@@ -79,9 +103,11 @@ def _sync(
         try:
             lease = passes.Lease(context, hostname, owner)
             pass_ = passes.Pass(context, hostname, full, lease)
+            stayed = False
             if pass_.rows.deployables or pass_.rows.devices:
                 pass_.read_tree()
                 removal.remove_gone(pass_)
+                stayed = moving.move(pass_)
                 pass_.read()
                 pass_.apply()
         except Exception as error:
@@ -107,12 +133,22 @@ def _sync(
             hostname,
             owner,
             row.sync_wanted,
-            removal.next_look(context, hostname),
+            _next_look(context, hostname, stayed),
         ):
             break
         # Something changed meanwhile, or another conductor took over.
         row = passes.claim(context, hostname, owner, full, wait)
     return {}
+
+
+def _next_look(context: RequestContext, hostname: str, stayed: bool) -> Any:
+    """Return when to look again although nothing will have changed."""
+    times = [removal.next_look(context, hostname)]
+    if stayed:
+        times.append(
+            timeutils.utcnow() + datetime.timedelta(seconds=_NEXT_MOVE)
+        )
+    return min((time for time in times if time is not None), default=None)
 
 
 def _pause(row: Any) -> float:

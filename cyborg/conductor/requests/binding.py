@@ -70,11 +70,14 @@ class Outcome:
     :ivar jobs: uuids of jobs on hosts
     :ivar events: whether there are events for Nova
     :ivar providers: whether Placement has to follow
+    :ivar hosts: of what Placement goes on offering and nobody may take:
+        before the caller is answered, it has to be told
     """
 
     jobs: list[str] = dataclasses.field(default_factory=list)
     events: bool = False
     providers: bool = False
+    hosts: list[str] = dataclasses.field(default_factory=list)
 
 
 # -- bind
@@ -248,28 +251,92 @@ def _take_handles(
     given: dict[int, Any] = {}
     for rp_uuid in order:
         arqs = by_provider[rp_uuid]
-        for row in deployables[rp_uuid]:
-            if row.is_updated:
-                raise exception.DeployableInUse(uuid=row.uuid)
         usable = [
-            row.id
+            row
             for row in deployables[rp_uuid]
             if row.missing_since is None
             and row.device_missing_since is None
             and row.withheld is None
+            and not row.is_updated
         ]
-        spared = _management(context, usable, arqs, deployables[rp_uuid])
-        handles = (
-            handle_db.take(context, usable, len(arqs), spared)
-            if usable
-            else []
-        )
+        if not usable:
+            for row in deployables[rp_uuid]:
+                if row.is_updated:
+                    raise exception.DeployableInUse(uuid=row.uuid)
+        handles = _take_of(context, usable, arqs)
         if len(handles) < len(arqs):
             raise exception.NoFreeHandle(
-                rp_uuid=rp_uuid, wanted=len(arqs), free=len(handles)
+                rp_uuid=rp_uuid,
+                wanted=len(arqs),
+                free=len(handles),
+                why=_why_not(context, deployables[rp_uuid], usable),
             )
         given.update(zip((row.id for row in arqs), handles, strict=True))
+    _check_homes(context, given.values(), deployables)
     return given
+
+
+def _take_of(
+    context: RequestContext, usable: Sequence[Any], arqs: Sequence[Any]
+) -> list[Any]:
+    """Take handles of deployables of one provider, one for each ARQ.
+
+    Those that take no new instances come last: somebody may have been given
+    one before they were fenced off.
+    """
+    ids = [row.id for row in usable]
+    spared = _management(context, ids, arqs, usable)
+    taken: list[Any] = []
+    for fenced in (False, True):
+        some = [row.id for row in usable if bool(row.is_fenced) == fenced]
+        if some and len(taken) < len(arqs):
+            taken += handle_db.take(
+                context, some, len(arqs) - len(taken), spared
+            )
+    return taken
+
+
+def _why_not(
+    context: RequestContext, deployables: Sequence[Any], usable: Sequence[Any]
+) -> str:
+    """Return what to add to a refusal: why handles are nobody's to take."""
+    reasons = []
+    idle = handle_db.count_idle(context, [row.id for row in deployables])
+    if idle:
+        reasons.append(f"{idle} in use until cleaned up on the host")
+    for what, count in (
+        ("missing", [r for r in deployables if r.missing_since is not None]),
+        ("withheld", [r for r in deployables if r.withheld is not None]),
+        ("being updated", [r for r in deployables if r.is_updated]),
+    ):
+        if count:
+            reasons.append(f"{len(count)} of its deployables {what}")
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def _check_homes(
+    context: RequestContext,
+    handles: Iterable[Any],
+    deployables: dict[str, list[Any]],
+) -> None:
+    """Begin anew if one of a pool has left it since it was read.
+
+    One with a provider of its own cannot: its allocation holds it there.
+    """
+    homes = {
+        row.id: row.rp_uuid for rows in deployables.values() for row in rows
+    }
+    pooled = {
+        row.id
+        for rows in deployables.values()
+        for row in rows
+        if row.rp_pool is not None
+    }
+    pooled &= {handle.deployable_id for handle in handles}
+    if pooled:
+        for id_, now in deployable_db.providers_of(context, pooled).items():
+            if homes[id_] != now:
+                raise engine.Collision()
 
 
 def _management(
@@ -450,7 +517,7 @@ def unbind(
     kept, given = _release_handles(context, rows)
     outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
     outcome.jobs += given.jobs
-    outcome.providers = given.fenced
+    outcome.hosts = _fence(context, rows, kept, given.hosts)
     arq_db.set_unbound(context, [row.id for row in rows], keep_handle=kept)
     quota.moved(context, rows, State.UNBOUND)
     notifications.arqs(
@@ -523,7 +590,7 @@ def _delete(
     kept, given = _release_handles(context, rows)
     outcome = _queue_cleanup(context, [r for r in rows if r.id in kept])
     outcome.jobs += given.jobs
-    outcome.providers = given.fenced
+    outcome.hosts = _fence(context, rows, kept, given.hosts)
     if kept:
         arq_db.set_deleting(context, kept)
     quota.moved(context, rows)
@@ -554,6 +621,31 @@ def _lock_for_release(
         bound_db.lock(context, instances)
     _lock_unchanged(context, sorted(rows, key=lambda row: row.id))
     return instances
+
+
+def _fence(
+    context: RequestContext,
+    rows: Sequence[Any],
+    kept: Collection[int],
+    hosts: Collection[str],
+) -> list[str]:
+    """Have Placement told of what is released and not free; returns hosts.
+
+    Nova deletes allocations when it has deleted requests: what is cleaned up
+    until then would be given to the next server, whose bind would fail.
+
+    :param kept: ids of ARQs whose handle has to be cleaned up
+    :param hosts: others that Placement will be told of
+    """
+    if not kept:
+        return sorted(hosts)
+    busy = handle_db.hosts_of(
+        context, [row.attach_handle_id for row in rows if row.id in kept]
+    )
+    for hostname in busy:
+        if hostname not in hosts:
+            sync_db.mark(context, hostname, urgent=True)
+    return sorted({*hosts, *busy})
 
 
 def _release_handles(

@@ -33,6 +33,7 @@ from cyborg.db import data_migrations
 from cyborg.db import device_event as event_db
 from cyborg.db import device_identity as identity_db
 from cyborg.db import engine
+from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import orphans as orphans_db
 from cyborg.db import outbox as outbox_db
@@ -265,6 +266,9 @@ def _free_leaked(
         )
     if simple:
         given = releases.give_back(context, [row.id for row in simple])
+        for hostname in handle_db.hosts_of(context, [r.id for r in simple]):
+            # It has them reserved.
+            sync_db.mark(context, hostname)
         events.record(
             context,
             [

@@ -57,13 +57,13 @@ class Given:
     :ivar kept: ids of those that stay as they were: what was made for them
         has to be removed from the host first
     :ivar jobs: uuids of the jobs that clean others
-    :ivar fenced: whether Placement has to follow
+    :ivar hosts: those that Placement has to be told of
     :ivar reasons: what the history says of each, by id
     """
 
     kept: set[int] = dataclasses.field(default_factory=set)
     jobs: list[str] = dataclasses.field(default_factory=list)
-    fenced: bool = False
+    hosts: set[str] = dataclasses.field(default_factory=set)
     reasons: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def why(self, handle_id: int) -> str:
@@ -102,28 +102,29 @@ def give_back(
         used_up = [row for row in used_up if row.id not in given.kept]
     queued = {row.id for row in dirty}
     free = set(handle_ids) - queued - given.kept
-    given.fenced = _mark(
-        context,
-        {row.hostname for row in subjects if row in dirty or row.is_one_time},
-    )
+    given.hosts = {
+        row.hostname for row in subjects if row in dirty or row.is_one_time
+    }
+    _mark(context, given.hosts)
     given.jobs = queue(context, dirty)
     given.reasons |= dict.fromkeys(queued, TO_CLEAN)
     if used_up:
         device_state.hold(context, [row.id for row in used_up])
         given.reasons |= {row.id: USED_UP for row in used_up}
     if free:
-        count = handle_db.release(context, free, keep_host_work)
+        count, hosts = handle_db.release(context, free, keep_host_work)
+        _mark(context, hosts - given.hosts)
+        given.hosts |= hosts
         if keep_host_work and count < len(free):
             given.kept |= handle_db.needing_host_work(context, free)
     return given
 
 
-def _mark(context: RequestContext, hostnames: Collection[str]) -> bool:
-    """Have Placement hold back what is not clean; returns whether it must."""
+def _mark(context: RequestContext, hostnames: Collection[str]) -> None:
+    """Have Placement hold back what is not clean, before all else."""
     for hostname in sorted(hostnames):
         host_db.lock_or_create(context, hostname)
-        sync_db.mark(context, hostname)
-    return bool(hostnames)
+        sync_db.mark(context, hostname, urgent=True)
 
 
 @engine.writer

@@ -287,6 +287,12 @@ def record(
     )
 
 
+def _tell_placement(context: RequestContext, work: Work) -> None:
+    """Have Placement reserve a handle that is cleaned, or give it back."""
+    if work.target.device_hostname is not None:
+        sync_db.mark(context, work.target.device_hostname)
+
+
 def _announce(context: RequestContext, work: Work, status: Status) -> None:
     outbox_db.create(
         context,
@@ -332,6 +338,7 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
         ],
         None,
     )
+    _tell_placement(context, work)
     LOG.error(
         "ARQ %s of instance %s failed: %s",
         work.target.arq_uuid,
@@ -400,6 +407,7 @@ def _store_clean(context: RequestContext, work: Work) -> None:
         [work.target.handle_id],
         untouched="untouched" in work.payload,
     )
+    _tell_placement(context, work)
     record(
         context,
         work,

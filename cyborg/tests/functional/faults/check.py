@@ -252,7 +252,12 @@ def _fenced(site: site_module.Site) -> list[str]:
             "SELECT d.name, d.rp_uuid, d.missing_since gone, "
             "v.missing_since card_gone, v.status, h.forced_down, "
             "(SELECT COUNT(*) FROM attach_handles a WHERE "
-            "a.deployable_id = d.id AND a.missing_since IS NULL) handles "
+            "a.deployable_id = d.id AND a.missing_since IS NULL) handles, "
+            "(SELECT COUNT(*) FROM attach_handles a "
+            "LEFT JOIN extended_accelerator_requests r "
+            "ON r.attach_handle_id = a.id WHERE a.deployable_id = d.id "
+            "AND a.in_use AND a.missing_since IS NULL AND COALESCE("
+            "CAST(r.state AS CHAR) NOT IN ('Bound', 'BindStarted'), 1)) idle "
             "FROM deployables d JOIN devices v ON v.id = d.device_id "
             "JOIN hosts h ON h.hostname = v.hostname"
         )
@@ -260,19 +265,24 @@ def _fenced(site: site_module.Site) -> list[str]:
             f"provider {uuid} of no deployable"
             for uuid in offered.keys() - {row.rp_uuid for row in rows}
         ]
+        by_provider: dict[str, list[Any]] = {}
         for row in rows:
-            usable = (
-                row.status == "enabled"
+            by_provider.setdefault(row.rp_uuid, []).append(row)
+        for uuid, counted in by_provider.items():
+            usable = sum(
+                row.handles - row.idle
+                for row in counted
+                if row.status == "enabled"
                 and not row.forced_down
                 and row.gone is None
                 and row.card_gone is None
             )
-            inventory = offered.get(row.rp_uuid, {}).get("FPGA")
+            inventory = offered.get(uuid, {}).get("FPGA")
             free = 0
             if inventory is not None:
                 free = inventory["total"] - inventory["reserved"]
-            if free != (row.handles if usable else 0):
-                found.append(f"{row.name}: {row} is offered as {inventory}")
+            if free != usable:
+                found.append(f"{counted} are offered as {inventory}")
         return found
 
     return _until_empty(wrong)

@@ -386,6 +386,10 @@ class Cloud:
         else:
             self.wishes[device] = status_of[word]
 
+    def lay_out(self, host: str, layout: str) -> None:
+        """Say which providers count a host's cards."""
+        self.site.tool("manage", "placement", "layout", host, layout)
+
     def force_down(self, rng: random.Random, down: bool) -> None:
         """Say that a host is not to be used, or may be again."""
         with contextlib.suppress(Lost):

@@ -63,6 +63,7 @@ endpoint = {placement}
 token = admin
 endpoint_override = {placement}
 connect_retries = 0
+provider_layout = device
 [nova]
 auth_type = none
 endpoint = {nova}

@@ -168,6 +168,12 @@ def _disable(cloud: clients.Cloud) -> Iterator[None]:
     cloud.set_status(random.Random(0), "disable")
 
 
+def _lay_out(cloud: clients.Cloud) -> Iterator[None]:
+    """Have another provider count a card."""
+    yield
+    cloud.lay_out("gpu-host", "pool")
+
+
 SCENES: dict[str, Scene] = {
     "create-committed": _boot("plain"),
     "bind-committed": _boot("plain"),
@@ -207,6 +213,8 @@ SCENES: dict[str, Scene] = {
     "providers-made": _report,
     "providers-removed": _remove,
     "status-stored": _disable,
+    "move-left": _lay_out,
+    "move-recorded": _lay_out,
     "agent-image-ready": _load,
     "agent-program-intended": _load,
     "agent-programmed": _load,

@@ -26,6 +26,7 @@ def _device(id_: int = 1, **values: Any) -> Any:
             "status": "enabled",
             "device_state": "available",
             "missing_since": None,
+            "carve": None,
         }
         | values
     )
@@ -43,6 +44,8 @@ def _deployable(id_: int = 1, **values: Any) -> Any:
             "rp_name": None,
             "rp_traits": None,
             "rp_generation": None,
+            "rp_pool": None,
+            "rp_moving": False,
             "missing_since": None,
             "withheld": None,
         }
@@ -59,6 +62,7 @@ def _desired(
     devices: list[Any] | None = None,
     attributes: list[Any] | None = None,
     forced_down: bool = False,
+    layout: str = "device",
 ) -> list[desired.Provider]:
     if attributes is None:
         attributes = [_attribute("rc", "FPGA", d.id) for d in deployables]
@@ -67,6 +71,8 @@ def _desired(
             hostname="cn1.example.org",
             root_rp_uuid=ROOT,
             forced_down=forced_down,
+            uuid="host-uuid",
+            provider_layout=layout,
         ),
         devices or [_device(d.id) for d in deployables],
         deployables,

@@ -1,11 +1,8 @@
 """Providers in a real Placement follow the rows of a host."""
 
 from collections.abc import Callable
-from collections.abc import Iterator
-import dataclasses
 import datetime
 import json
-import pathlib
 import threading
 import time
 from typing import Any
@@ -35,143 +32,10 @@ from cyborg.db import removal as removal_db
 from cyborg.manage import host as manage_host
 from cyborg.manage import placement as manage_placement
 from cyborg.tests.fixtures import cards
-from cyborg.tests.fixtures import database
 from cyborg.tests.fixtures import inventory
-from cyborg.tests.fixtures import placement as placement_fixture
+from cyborg.tests.functional.placement.site import Site
 
 OWNER = constants.OWNER_TRAIT
-
-
-@pytest.fixture(scope="module")
-def peer(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[placement_fixture.Placement]:
-    """A Placement in which everybody is admin; host names keep tests apart."""
-    peer = placement_fixture.Placement(tmp_path_factory.mktemp("placement"))
-    peer.start()
-    yield peer
-    peer.stop()
-
-
-@dataclasses.dataclass
-class Site:
-    """A host, its root provider, and every request Placement was sent."""
-
-    peer: placement_fixture.Placement
-    host: cards.Host
-    root: str
-    requests: list[tuple[str, str]]
-
-    def sync(self, **options: Any) -> dict[int, str]:
-        self.requests.clear()
-        return sync.sync_host(self.host.context, self.host.name, **options)
-
-    def audit(self) -> list[str]:
-        changes, problems = sync.audit(self.host.context, self.host.name)
-        return [change.action for change in changes] + problems
-
-    @property
-    def tree(self) -> dict[str, dict[str, Any]]:
-        return self.peer.tree(self.root)
-
-    def put(self, path: str, **body: Any) -> None:
-        self.peer.client.put(
-            path,
-            json=body,
-            headers={"OpenStack-API-Version": "placement 1.37"},
-        )
-
-    def generation(self, rp_uuid: str) -> int:
-        found = self.peer.get(f"/resource_providers/{rp_uuid}")
-        return int(found["generation"])
-
-    def set_traits(self, rp_uuid: str, *traits: str) -> None:
-        for trait in traits:
-            if trait.startswith("CUSTOM_"):
-                self.put(f"/traits/{trait}")
-        self.put(
-            f"/resource_providers/{rp_uuid}/traits",
-            traits=list(traits),
-            resource_provider_generation=self.generation(rp_uuid),
-        )
-
-    def set_inventories(self, rp_uuid: str, **inventories: Any) -> None:
-        self.put(
-            f"/resource_providers/{rp_uuid}/inventories",
-            inventories=inventories,
-            resource_provider_generation=self.generation(rp_uuid),
-        )
-
-    def allocate(self, rp_uuid: str, rc: str = "FPGA") -> str:
-        consumer = uuidutils.generate_uuid()
-        self.peer.allocate(
-            consumer, {"allocations": {rp_uuid: {"resources": {rc: 1}}}}
-        )
-        return consumer
-
-    def create_child(self, name: str, rp_uuid: str, parent: str) -> None:
-        self.peer.client.post(
-            "/resource_providers",
-            json={
-                "name": name,
-                "uuid": rp_uuid,
-                "parent_provider_uuid": parent,
-            },
-        )
-
-
-@pytest.fixture
-def configured(
-    peer: placement_fixture.Placement, tmp_path: pathlib.Path
-) -> Iterator[None]:
-    config = tmp_path / "cyborg.conf"
-    config.write_text(
-        "[placement]\nauth_type = admin_token\ntoken = admin\n"
-        f"endpoint = {peer.url}\n"
-    )
-    CONF([], default_config_files=[str(config)])
-    auth.reset()
-    client.forget()
-    with database.with_tables("sqlite") as url, database.configured(url):
-        yield
-    for option in ("connect_retries", "endpoint_override"):
-        CONF.clear_override(option, group="placement")
-    CONF.clear_override("removal_grace", group="conductor")
-    auth.reset()
-    CONF.reset()
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Every request that is sent to Placement, as method and path."""
-    sent: list[tuple[str, str]] = []
-    ask = client.Client._ask
-
-    def recorded(self: Any, method: str, path: str, *args: Any, **kw: Any):
-        sent.append((method, path))
-        return ask(self, method, path, *args, **kw)
-
-    monkeypatch.setattr(client.Client, "_ask", recorded)
-    return sent
-
-
-@pytest.fixture
-def make_site(
-    peer: placement_fixture.Placement,
-    configured: None,
-    requests: list[tuple[str, str]],
-) -> Callable[[], Site]:
-    def make() -> Site:
-        name = f"cn-{uuid.uuid4().hex[:8]}"
-        root = peer.create_provider(name)
-        return Site(peer, cards.Host(name), root, requests)
-
-    return make
-
-
-@pytest.fixture
-def site(make_site: Callable[[], Site]) -> Site:
-    return make_site()
 
 
 def _name(site: Site, suffix: str) -> str:
