@@ -37,7 +37,7 @@ def set_status(
     faults.point("status-stored")
     LOG.info("Device %s of host %s is now %s", uuid, hostname, status)
     try:
-        errors = sync.sync_host(context, hostname)
+        errors = sync.sync_host(context, hostname, behind=True)
     except (
         exception.ServiceUnavailable,
         exception.ConfigInvalid,

@@ -39,11 +39,20 @@ def claim(
     owner: str,
     full: bool,
     wait: float,
+    behind: bool = False,
 ) -> Any:
-    """Take the lease; None if another conductor did the work meanwhile."""
+    """Take the lease; None if another conductor did the work meanwhile.
+
+    :param behind: there is work only as long as something is behind
+    """
     deadline = time.monotonic() + wait
     wanted = None
     while True:
+        if behind or wanted is not None:
+            # Many changes of a host at once are one pass or two.
+            row = host_db.get(context, hostname)
+            if row is not None and not full and _is_done(row, wanted):
+                return None
         row = sync_db.claim(context, hostname, owner, _lease())
         if row is not None:
             return row
@@ -59,7 +68,17 @@ def claim(
                 reason=_("another conductor is still busy with host %s")
                 % hostname
             )
-        time.sleep(0.1)
+        time.sleep(0.05)
+
+
+def _is_done(host: Any, wanted: int | None) -> bool:
+    """Tell whether Placement was told of what was wanted.
+
+    :param wanted: None = all there is by now
+    """
+    return bool(
+        host.sync_done >= (host.sync_wanted if wanted is None else wanted)
+    )
 
 
 class Lease:

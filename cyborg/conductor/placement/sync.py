@@ -50,12 +50,14 @@ def sync_host(
     *,
     full: bool = False,
     wait: float = 30,
+    behind: bool = False,
 ) -> dict[int, str]:
     """Bring Placement in step with a host's rows.
 
     :param full: look at every provider, also where nothing seems to have
         changed
     :param wait: seconds to wait for another conductor that is at it
+    :param behind: only if something changed that it was not told of
     :returns: why providers are not as they should be, by deployable id
     :raises PlacementUnavailable: Placement is not in step, and will be as
         soon as it can be
@@ -63,7 +65,7 @@ def sync_host(
     :raises HostNotFound: nobody has reported the host
     """
     try:
-        return _sync(context, hostname, full, wait)
+        return _sync(context, hostname, full, wait, behind)
     except (
         exception.PlacementUnavailable,
         exception.ConfigInvalid,
@@ -83,7 +85,7 @@ def try_host(context: RequestContext, hostname: str) -> bool:
         later
     """
     try:
-        return not sync_host(context, hostname, wait=_PATIENCE)
+        return not sync_host(context, hostname, wait=_PATIENCE, behind=True)
     except exception.CyborgException as error:
         LOG.warning(
             "Providers of host %s will follow: %s", hostname, error.faultstring
@@ -94,10 +96,14 @@ def try_host(context: RequestContext, hostname: str) -> bool:
 
 
 def _sync(
-    context: RequestContext, hostname: str, full: bool, wait: float
+    context: RequestContext,
+    hostname: str,
+    full: bool,
+    wait: float,
+    behind: bool = False,
 ) -> dict[int, str]:
     owner = uuidutils.generate_uuid()
-    row = passes.claim(context, hostname, owner, full, wait)
+    row = passes.claim(context, hostname, owner, full, wait, behind)
     while row is not None:
         faults.point("sync-claimed")
         try:
@@ -137,7 +143,7 @@ def _sync(
         ):
             break
         # Something changed meanwhile, or another conductor took over.
-        row = passes.claim(context, hostname, owner, full, wait)
+        row = passes.claim(context, hostname, owner, full, wait, True)
     return {}
 
 
@@ -156,8 +162,10 @@ def _pause(row: Any) -> float:
     return pause * random.uniform(0.75, 1.25)
 
 
-def sync_due(limit: int = 200) -> bool:
-    """Bring Placement in step with all hosts that are due, some at a time.
+def sync_due(limit: int = 32) -> bool:
+    """Bring Placement in step with hosts that are due, some at a time.
+
+    What changed goes first, and before that what must not be given out.
 
     If Placement is away, the rest is left for the next time.
 

@@ -14,6 +14,7 @@ PROGRAMS = (
     "floor",
     "gate",
     "lists",
+    "providers",
     "reports",
 )
 

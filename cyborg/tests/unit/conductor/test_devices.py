@@ -32,7 +32,9 @@ def test_only_this_devices_troubles_are_told(
     errors: dict[int, str],
     refused: bool,
 ) -> None:
-    monkeypatch.setattr(sync, "sync_host", lambda *arguments: errors)
+    monkeypatch.setattr(
+        sync, "sync_host", lambda *arguments, **options: errors
+    )
     if not refused:
         devices.set_status(CONTEXT, "uuid", "maintaining", None)
         return
@@ -45,7 +47,7 @@ def test_only_this_devices_troubles_are_told(
 def test_placement_that_is_away_is_no_failure_of_the_wish(
     stored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*arguments: object) -> None:
+    def away(*arguments: object, **options: object) -> None:
         raise exception.PlacementUnavailable(reason="refused")
 
     monkeypatch.setattr(sync, "sync_host", away)
