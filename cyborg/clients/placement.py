@@ -304,6 +304,28 @@ class Client:
         with _known.lock:
             return set(names) & _known.traits
 
+    def used_traits(self, names: Collection[str]) -> set[str]:
+        """Return which traits some provider has."""
+        found: set[str] = set()
+        for chunk in _chunks(sorted(names)):
+            query = parse.urlencode(
+                {"name": "in:" + ",".join(chunk), "associated": "true"}
+            )
+            response = self._ask("GET", f"/traits?{query}")
+            found |= set(_read(response, "traits"))
+        return found
+
+    def existing_classes(self, names: Collection[str]) -> set[str]:
+        """Return which resource classes exist."""
+        found = set()
+        for name in sorted(names):
+            response = self._ask(
+                "GET", f"/resource_classes/{_quote(name)}", accept=(200, 404)
+            )
+            if response.status_code == 200:
+                found.add(name)
+        return found
+
     def ensure_resource_classes(self, names: Collection[str]) -> None:
         """Make custom resource classes exist."""
         custom = {name for name in names if name.startswith("CUSTOM_")}

@@ -89,6 +89,11 @@ def _device_clean(context: Any, options: Any) -> int:
     return device.clean(context, options.uuid, options.json)
 
 
+def _profile_check(context: Any, options: Any) -> int:
+    """List device profiles that nobody can fulfil."""
+    return profile.check(context, options.json)
+
+
 def _profile_repair(context: Any, options: Any) -> int:
     """Give profiles of one uuid uuids of their own."""
     return profile.repair(context, options.json, options.dry_run)
@@ -240,6 +245,7 @@ def add_commands(subparsers: Any) -> None:
     )
     dry_run_option(command)
     json_option(command)
+    json_option(add("profile", "check", _profile_check))
     command = add("profile", "repair", _profile_repair)
     dry_run_option(command)
     json_option(command)

@@ -62,6 +62,7 @@ class Checks(
         ("RPC Version Pins", peer.PeerChecks.version_pins),
         ("Host Names", peer.PeerChecks.host_names),
         ("Host Keys", peer.PeerChecks.host_keys),
+        ("Device Profiles", peer.PeerChecks.profiles),
         ("Bitstreams", bitstream.BitstreamChecks.bitstreams),
         ("Deprecated Options", file.FileChecks.options),
         ("Unknown Options", file.FileChecks.unknown_options),

@@ -1,11 +1,37 @@
-"""Gives device profiles that have one uuid uuids of their own."""
+"""Looks at device profiles: nobody can fulfil some, some share a uuid."""
 
 from collections.abc import Mapping
+import json
 
 from cyborg import manage
+from cyborg.clients import placement
+from cyborg.conductor.requests import unmet
 from cyborg.context import RequestContext
+from cyborg.db import device_profile as profile_db
 from cyborg.db import repair as repair_db
 from cyborg.manage import output
+
+
+def check(context: RequestContext, use_json: bool) -> int:
+    """List profiles that name what no provider has ever had.
+
+    :raises PlacementUnavailable: Placement does not answer
+    """
+    found = unmet.unmet(
+        placement.Client(),
+        [
+            (row.name, json.loads(row.profile_json)["groups"])
+            for row in profile_db.find(context)
+        ],
+    )
+    if use_json:
+        output.as_json(found)
+    else:
+        for name, lacks in found.items():
+            output.line(f"{name}: no provider has {', '.join(lacks)}")
+        if not found:
+            output.line("Providers have all that device profiles ask for.")
+    return manage.FINDINGS if found else manage.CLEAN
 
 
 def repair(

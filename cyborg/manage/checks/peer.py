@@ -1,6 +1,7 @@
 """Do the services that Cyborg works with do their part?"""
 
 import contextlib
+import json
 import socket
 from typing import Any
 
@@ -14,6 +15,7 @@ from cyborg.clients import auth
 from cyborg.clients import placement
 from cyborg.common import exception
 from cyborg.common import rpc
+from cyborg.conductor.requests import unmet
 from cyborg.manage.checks import base
 
 CONF = conf.CONF
@@ -37,6 +39,38 @@ _CONNECT_TIMEOUT = 5
 
 class PeerChecks(base.Checks):
     """Look at Keystone, Placement, the message bus and the agents."""
+
+    @base.on_database
+    def profiles(self, connection: sa.Connection) -> base.Result:
+        """Is there a provider for what each device profile asks for?"""
+        rows = connection.execute(
+            sa.text("SELECT name, profile_json FROM device_profiles")
+        ).all()
+        try:
+            found = unmet.unmet(
+                placement.Client(),
+                [
+                    (row.name, json.loads(row.profile_json)["groups"])
+                    for row in rows
+                ],
+            )
+        except (ValueError, KeyError, TypeError):
+            return base.Result(
+                base.Code.WARNING, "A device profile is not readable."
+            )
+        except exception.CyborgException as error:
+            return base.Result(
+                base.Code.WARNING, f"Not checked: {error.faultstring}"
+            )
+        if not found:
+            return base.Result(base.Code.SUCCESS)
+        lacks = [f"{name} ({', '.join(what)})" for name, what in found.items()]
+        return base.Result(
+            base.Code.WARNING,
+            f"No provider has what {len(found)} device profile(s) ask for: "
+            f"{base.shown(lacks)}. Servers that use them find no host; "
+            "'cyborg-manage profile check' lists them.",
+        )
 
     def placement_api(self) -> base.Result:
         """Does Placement answer, and is it new enough?"""

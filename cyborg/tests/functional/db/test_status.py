@@ -124,6 +124,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "RPC Version Pins": SUCCESS,
         "Host Names": WARNING,
         "Host Keys": SUCCESS,
+        "Device Profiles": WARNING,
         "Bitstreams": WARNING,
         "Deprecated Options": SUCCESS,
         "Unknown Options": SUCCESS,
