@@ -57,6 +57,8 @@ class Gate:
         # By deployable and driver.
         self._said: dict[tuple[str, str], list[core.Mark]] = {}
         self._has_said_no_iommu = False
+        # Entries of the operator's that meant nothing last.
+        self._idle: list[str] = []
 
     def judge(
         self,
@@ -115,6 +117,11 @@ class Gate:
             else:
                 LOG.info("%s of driver %s is offered again", *key)
         self._said = said
+        idle = list(operator.idle(self._conf, view.functions))
+        for text in idle:
+            if text not in self._idle:
+                LOG.warning("%s", text)
+        self._idle = idle
         if view.offers and view.functions and not view.groups:
             if not self._has_said_no_iommu:
                 LOG.warning(

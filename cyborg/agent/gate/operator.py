@@ -4,6 +4,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import fnmatch
+from typing import Any
 
 from oslo_log import log as logging
 
@@ -57,6 +58,21 @@ def pattern(text: str) -> str:
                 "of PCI addresses",
             ) from error
         return text
+
+
+def idle(conf: Any, addresses: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each entry that means no function there is.
+
+    :param addresses: of all functions, and of what else is offered
+    """
+    known = list(addresses)
+    for option in ("withhold", "offer_anyway"):
+        for entry in conf.agent[option]:
+            text = entry
+            if option == "offer_anyway":
+                text = entry.partition(":")[2]
+            if not fnmatch.filter(known, pattern(text)):
+                yield f"[agent] {option}: {entry} means no PCI function here"
 
 
 def overrides(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cyborg.accelerator import spdk
 from cyborg.tests.unit.agent.gate import whole
 
 NVIDIA = "nvidia_gpu_driver"
@@ -551,6 +552,45 @@ def test_first_driver_has_it(build):
     ]
 
 
+@pytest.mark.parametrize("spdk_first", [True, False])
+def test_drive_that_spdk_shows(build, monkeypatch, spdk_first):
+    """Its program has it, whichever driver is enabled first."""
+    bdevs = [
+        {
+            "name": "Nvme0n1",
+            "block_size": 512,
+            "num_blocks": 1000,
+            "driver_specific": {
+                "nvme": [
+                    {
+                        "trid": {
+                            "trtype": "PCIe",
+                            "traddr": "0000:5e:00.0",
+                        }
+                    }
+                ]
+            },
+        }
+    ]
+    monkeypatch.setattr(
+        spdk.Client, "__call__", lambda self, method, params=None: bdevs
+    )
+    root = build(
+        whole.drive("0000:5e:00.0", 0, driver="vfio-pci"),
+        whole.drive("0000:5f:00.0", 1, driver="vfio-pci"),
+        HOST,
+    )
+    drivers = ["nvmf_spdk_driver", DRIVE]
+    agent = whole.Agent(
+        root,
+        *(drivers if spdk_first else drivers[::-1]),
+        spdk={"report_bdevs": True},
+    )
+    given = [place for place in agent.handles() if '"5e"' in place]
+    assert given == []
+    assert any('"5f"' in place for place in agent.handles())
+
+
 # -- the operator's word
 
 
@@ -577,6 +617,24 @@ def test_offer_anyway(unpack, caplog):
     )
     assert agent.offered() == ["0000:05:00.0", "0000:05:00.1"]
     assert "offer_anyway: host-uses-it:0000:05:00.0" in caplog.text
+
+
+def test_entry_that_means_no_function(unpack, caplog):
+    agent = whole.Agent(
+        unpack("uplink_and_console"),
+        NIC,
+        agent={
+            "withhold": ["0000:05:00.1", "00000000:99:00.0"],
+            "offer_anyway": ["has-parts:0000:9a:*"],
+        },
+    )
+    for _time in range(2):
+        assert agent.offered() == []
+    idle = [text for text in caplog.messages if "means no PCI" in text]
+    assert idle == [
+        "[agent] withhold: 00000000:99:00.0 means no PCI function here",
+        "[agent] offer_anyway: has-parts:0000:9a:* means no PCI function here",
+    ]
 
 
 def test_offer_anyway_is_about_one_rule(unpack):
