@@ -89,6 +89,16 @@ class Driver(abc.ABC):
         """
         return {}
 
+    def explain(self, address: str) -> list[str]:
+        """Return in sentences why a PCI function is reported, or is not.
+
+        For people at ``cyborg-agent --dry-run``; nothing if the driver can
+        say no more than that.
+
+        :param address: of a function of this host
+        """
+        return []
+
     def get_stats(self, controlpath_id: dict[str, Any]) -> dict[str, Any]:
         """Return what one card measures now.
 

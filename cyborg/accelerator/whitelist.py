@@ -48,7 +48,7 @@ _OF_NOVA = {
 _RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
 
 # What the parts of addresses may be, to find out what matches all of them.
-_SAMPLES = (
+SAMPLES = (
     ("0000", "0001", "ffff", "10000", "ffffffff"),
     tuple(f"{number:02x}" for number in range(256)),
     tuple(f"{number:02x}" for number in range(32)),
@@ -110,7 +110,7 @@ class Entry:
             return False
         return self.parts is None or all(
             all(map(part, samples))
-            for part, samples in zip(self.parts, _SAMPLES, strict=True)
+            for part, samples in zip(self.parts, SAMPLES, strict=True)
         )
 
     @staticmethod

@@ -37,23 +37,81 @@ def main(
     as_json: bool = False,
     drivers: Sequence[discovery.Enabled] | None = None,
     out: TextIO | None = None,
+    explained: str | None = None,
 ) -> int:
     """Print the report; returns 0 if nothing is wrong with it, else 1.
 
     :param drivers: in place of those that are enabled
+    :param explained: the PCI function to tell of, in place of the report
     """
     _log_elsewhere()
     try:
         if drivers is None:
             drivers = discovery.load(CONF.agent.enabled_drivers)
+        if explained is not None:
+            lines = explain(explained, drivers)
+            text_ = "\n".join(map(text.visible, lines))
+            (out or sys.stdout).write(f"{text_}\n")
+            return 0
         document = survey(drivers)
-    except exception.ConfigInvalid as error:
+    except (
+        exception.ConfigInvalid,
+        exception.DriverError,
+        exception.PciDeviceNotFoundById,
+        exception.PciDeviceWrongAddressFormat,
+    ) as error:
         sys.stderr.write(f"{error.faultstring}\n")
         return 1
     printed = json.dumps(document, indent=2) if as_json else render(document)
     (out or sys.stdout).write(f"{printed}\n")
     failed = any(driver["error"] for driver in document["drivers"])
     return 1 if failed or document["conflicts"] else 0
+
+
+def explain(
+    address: str, drivers: Sequence[discovery.Enabled]
+) -> Iterator[str]:
+    """Yield lines on what each driver makes of a PCI function.
+
+    :raises PciDeviceWrongAddressFormat: that is no address
+    :raises PciDeviceNotFoundById: this host has no such function
+    :raises DriverError: the host cannot be looked through
+    """
+    address = pci.normalise_address(address.strip())
+    functions = pci.read_functions(CONF.agent.filesystem_root)
+    if address not in functions:
+        raise exception.PciDeviceNotFoundById(id=address)
+    function = functions[address]
+    yield (
+        f"{address} is {function.vendor}:{function.product}, class "
+        f"{function.class_code}, of {function.driver or 'no driver'}"
+    )
+    answers = survey(drivers)["drivers"]
+    for enabled, answer in zip(drivers, answers, strict=True):
+        if answer["error"]:
+            yield f"{enabled.name}: failed: {answer['error']}"
+            continue
+        said = list(_handed(answer, address))
+        said += enabled.get().explain(address)
+        for sentence in said or ["does not report it"]:
+            yield f"{enabled.name}: {sentence}"
+
+
+def _handed(answer: dict[str, Any], address: str) -> Iterator[str]:
+    """Yield how a driver's report has a function."""
+    for device in answer["devices"]:
+        if device["where"] == address:
+            yield f"reports it as {device['type']} {device['model']}"
+        for deployable in device["deployables"]:
+            if address not in [
+                each["where"] for each in deployable["handles"]
+            ]:
+                continue
+            for reason in deployable["withheld"]:
+                yield "withheld: {text} ({rule})".format(**reason)
+            if not deployable["withheld"]:
+                classes = ", ".join(deployable["resource_classes"])
+                yield f"offers it as {classes}"
 
 
 def _log_elsewhere() -> None:

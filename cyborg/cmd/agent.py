@@ -27,6 +27,11 @@ CLI_OPTS = [
         default=False,
         help="Print what --dry-run finds as JSON.",
     ),
+    cfg.StrOpt(
+        "explain",
+        metavar="ADDRESS",
+        help="With --dry-run: say why a PCI function is offered, or is not.",
+    ),
 ]
 
 
@@ -90,8 +95,11 @@ def main() -> int:
     service.prepare(program="cyborg-agent")
     # Used unless [cyborg_sys_admin] helper_command says otherwise.
     priv_context.init(root_helper=["sudo"])
+    if CONF.explain is not None and not CONF.dry_run:
+        sys.stderr.write("--explain needs --dry-run\n")
+        return 1
     if CONF.dry_run:
-        return dry_run.main(as_json=CONF.json)
+        return dry_run.main(as_json=CONF.json, explained=CONF.explain)
     daemon = Daemon()
     return service.serve(
         daemon.start, daemon.stop, {signal.SIGUSR1: daemon.discover}

@@ -6,6 +6,7 @@ so their drivers register them, with the functions below, once at start.
 
 from oslo_config import cfg
 
+DECLARED = cfg.OptGroup("declared", title="Declared devices")
 GPU = cfg.OptGroup("gpu_devices", title="GPU driver")
 NIC = cfg.OptGroup("nic_devices", title="NIC driver")
 NVME = cfg.OptGroup("nvme", title="NVMe drives")
@@ -13,6 +14,27 @@ PCI = cfg.OptGroup("pci", title="Generic PCI driver")
 PMEM = cfg.OptGroup("pmem_devices", title="Persistent memory driver")
 QAT = cfg.OptGroup("qat_devices", title="QuickAssist driver")
 SPDK = cfg.OptGroup("spdk", title="SPDK drivers")
+
+DECLARED_OPTS = [
+    cfg.StrOpt(
+        "directory",
+        default="/etc/cyborg/devices.d",
+        help="""
+Directory with files ``*.toml`` that declare devices for ``declared_driver``.
+All that they declare is offered. A mistake in one stops the agent at start,
+with file and line.
+""",
+    ),
+    cfg.ListOpt(
+        "known_devices",
+        default=[],
+        help="""
+Names of devices to offer that Cyborg declares itself; the manual has a table
+of them. A device of that name in ``directory`` takes its place. Read by
+``declared_driver``.
+""",
+    ),
+]
 
 GPU_OPTS = [
     cfg.ListOpt(
@@ -292,6 +314,7 @@ agent's user needs write access to it.
 ]
 
 _GROUPS = (
+    (DECLARED, DECLARED_OPTS),
     (GPU, GPU_OPTS),
     (NIC, NIC_OPTS),
     (NVME, NVME_OPTS),

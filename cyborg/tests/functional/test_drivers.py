@@ -17,6 +17,7 @@ from oslo_config import cfg
 import pytest
 
 from cyborg.accelerator import driver as driver_module
+from cyborg.accelerator.drivers import declared
 from cyborg.accelerator.drivers import fake
 from cyborg.accelerator.drivers import intel_pmem
 from cyborg.accelerator.drivers import spdk
@@ -143,6 +144,38 @@ def _spdk(kind: type[Any]) -> Make:
     return make
 
 
+# All that there is of this card: nothing else of Cyborg knows it.
+TEN_LINES = """\
+[[device]]
+name = "coffee-maker"
+match = {vendor = "c0ff", product = "ee01"}
+kind = "whole"
+type = "PCI"
+resource_class = "CUSTOM_COFFEE"
+traits = ["CUSTOM_COFFEE_ESPRESSO"]
+attribute_traits = {"bar_pressure" = "CUSTOM_COFFEE_BARS_{}"}
+model = "Coffee Maker 1"
+stats = {water = "water_level"}
+"""
+
+
+def _unheard_of(root: pathlib.Path, host: str) -> driver_module.Driver:
+    assert len(TEN_LINES.splitlines()) == 10
+    (root / "devices.d").mkdir()
+    (root / "devices.d" / "coffee.toml").write_text(TEN_LINES)
+    card = machine.function(
+        "0000:0c:00.0", "c0ff", "ee01", "ff0000", extra=["bar_pressure = 9"]
+    )
+    return declared.DeclaredDriver(
+        conf=driver_fixture.conf(
+            declared={"directory": str(root / "devices.d")}
+        ),
+        host=host,
+        root=machine.unpack_text(card, root),
+        run=machine.Commands(),
+    )
+
+
 def _fake(root: pathlib.Path, host: str) -> driver_module.Driver:
     return fake.FakeDriver(root=root, host=host, conf=driver_fixture.conf())
 
@@ -152,6 +185,7 @@ CASES: dict[str, Make] = {
     for name, recorded, kind, conf in reports.REPORTS
 } | {
     "fake": _fake,
+    "card nobody thought of": _unheard_of,
     "pmem": _pmem,
     "nvmf_spdk": _spdk(spdk.NVMFSPDKDriver),
     "vhost_spdk": _spdk(spdk.VhostSPDKDriver),

@@ -3,7 +3,10 @@
 import io
 import json
 
+import pytest
+
 from cyborg.accelerator import driver as driver_api
+from cyborg.accelerator.drivers import declared
 from cyborg.accelerator.drivers import inspur_fpga
 from cyborg.accelerator.drivers import xilinx_fpga
 from cyborg.agent import discovery
@@ -12,6 +15,7 @@ from cyborg.common import exception
 from cyborg.objects import report
 from cyborg.tests.fixtures import driver as driver_fixture
 from cyborg.tests.fixtures import machine
+from cyborg.tests.unit.accelerator.drivers import reports
 
 
 class Gives(driver_api.Driver):
@@ -282,3 +286,89 @@ def test_what_a_driver_warns_of_is_no_conflict(tmp_path):
     assert status == 0
     assert document["drivers"][0]["warnings"] == ["no card"]
     assert "\n  warning: no card\n" in run(driver, as_json=False)[1]
+
+
+def explained(address, *drivers, capsys):
+    out = io.StringIO()
+    status = dry_run.main(False, drivers, out, explained=address)
+    return status, out.getvalue(), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "lines"),
+    [
+        (
+            "0000:3C:00.0",
+            [
+                "0000:3c:00.0 is 1e52:401e, class 1200, of tenstorrent",
+                "declared_driver: reports it as AICHIP Wormhole",
+                "declared_driver: offers it as CUSTOM_AICHIP",
+                "declared_driver: wormhole (DIR/cards.toml:3) takes it",
+                "given_driver: does not report it",
+            ],
+        ),
+        (
+            "0000:5e:00.3",
+            [
+                "0000:5e:00.3 is 15b3:101e, class 0200, of no driver",
+                "declared_driver: offers it as CUSTOM_NIC",
+                "declared_driver: mlx5-vfs (DIR/cards.toml:15) takes it, as "
+                "a part of 0000:5e:00.0",
+                "given_driver: does not report it",
+            ],
+        ),
+        (
+            "0000:82:00.0",
+            [
+                "0000:82:00.0 is 144d:a824, class 0108, of nvme",
+                "declared_driver: wormhole (DIR/cards.toml:3) does not take "
+                "it: its vendor is 144d, not 1e52",
+                "declared_driver: mlx5-vfs (DIR/cards.toml:15) does not take "
+                "it: its vendor is 144d, not 15b3",
+                "declared_driver: mlx5-guests (DIR/cards.toml:24) does not "
+                "take it: its vendor is 144d, not 15b3",
+                "declared_driver: scratch (DIR/cards.toml:31) does not take "
+                "it: its subsystem is 1028:2188, not 144d:a801",
+                "given_driver: does not report it",
+            ],
+        ),
+    ],
+)
+def test_explanations(address, lines, tmp_path, capsys):
+    root = machine.unpack("declared_server", tmp_path / "root")
+    (driver,) = discovery.construct(
+        [
+            discovery.Enabled(
+                "declared_driver",
+                lambda: declared.DeclaredDriver(
+                    root=root,
+                    host="cn1",
+                    run=machine.Commands(),
+                    conf=driver_fixture.conf(
+                        declared={"directory": str(reports.DEVICES)}
+                    ),
+                ),
+            )
+        ]
+    )
+    status, text, _error = explained(
+        address,
+        driver,
+        enabled("given_driver", root),
+        capsys=capsys,
+    )
+    assert status == 0
+    assert text.replace(str(reports.DEVICES), "DIR").splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("3b:00", "The PCI address 3b:00 has an invalid format.\n"),
+        ("0000:ff:00.0", "No PCI device 0000:ff:00.0.\n"),
+    ],
+)
+def test_nothing_to_explain(address, said, tmp_path, capsys):
+    machine.unpack("declared_server", tmp_path / "root")
+    status, text, error = explained(address, capsys=capsys)
+    assert (status, text, error) == (1, "", said)

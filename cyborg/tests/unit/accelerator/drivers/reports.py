@@ -1,8 +1,10 @@
 """The drivers on recorded machines, and what each is to report there."""
 
+import pathlib
 from typing import Any
 
 from cyborg.accelerator import driver
+from cyborg.accelerator.drivers import declared
 from cyborg.accelerator.drivers import huawei_ascend
 from cyborg.accelerator.drivers import inspur_fpga
 from cyborg.accelerator.drivers import inspur_nvme_ssd
@@ -12,7 +14,9 @@ from cyborg.accelerator.drivers import intel_qat
 from cyborg.accelerator.drivers import nvidia_gpu
 from cyborg.accelerator.drivers import pci
 from cyborg.accelerator.drivers import xilinx_fpga
+from cyborg.tests import fixtures
 
+DEVICES = pathlib.Path(fixtures.__file__).with_name("devices.d")
 T4_VGPUS = {
     "gpu_devices": {"enabled_vgpu_types": ["nvidia-222"]},
     "vgpu_nvidia-222": {
@@ -111,5 +115,11 @@ REPORTS: list[tuple[str, str, type[driver.Driver], dict[str, Any]]] = [
                 )
             }
         },
+    ),
+    (
+        "declared_server",
+        "declared_server",
+        declared.DeclaredDriver,
+        {"declared": {"directory": str(DEVICES)}},
     ),
 ]

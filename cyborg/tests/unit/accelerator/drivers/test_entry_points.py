@@ -11,6 +11,7 @@ from cyborg.common import constants
 from cyborg.tests.fixtures import driver as driver_fixture
 
 NAMES = {
+    "declared_driver": ["stats"],
     "fake_driver": ["program", "update", "mdev", "stats"],
     "huawei_ascend_driver": ["stats"],
     "inspur_fpga_driver": ["stats"],
