@@ -422,8 +422,8 @@ class ConductorManager(legacy.Methods):
             ).device_get_stats(
                 context,
                 host.rpc_host or host.hostname,
-                inventory_db.control_path_id(paths[0]),
-                device.driver,
+                controlpath_id=inventory_db.control_path_id(paths[0]),
+                driver=device.driver,
             )
         except LookupError as error:
             # Not there any more, or its driver is no longer enabled.

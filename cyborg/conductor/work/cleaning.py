@@ -70,12 +70,12 @@ def do(
         answer = work.agent.clean(
             context,
             work.rpc_host,
-            work.job.uuid,
-            work.payload.get("failures", 0),
-            work.handle,
-            work.controlpath_id,
-            work.target.device_driver,
-            work.job.id,
+            job_uuid=work.job.uuid,
+            attempt=work.payload.get("failures", 0),
+            handle=work.handle,
+            controlpath_id=work.controlpath_id,
+            driver=work.target.device_driver,
+            sequence=work.job.id,
         )
     except exception.Overtaken as error:
         steps.renumber(context, work)

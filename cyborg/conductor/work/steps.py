@@ -217,10 +217,10 @@ def _bind(context: RequestContext, work: Work) -> None:
             work.agent.prepare_handle(
                 context,
                 work.rpc_host,
-                work.handle,
-                work.job.id,
-                min(work.seconds_left, float(CONF.bind_timeout)),
-                work.target.host_rpc_version,
+                handle=work.handle,
+                sequence=work.job.id,
+                timeout=min(work.seconds_left, float(CONF.bind_timeout)),
+                rpc_version=work.target.host_rpc_version,
             )
     except exception.ServiceUnavailable as error:
         if not work.is_late():
@@ -361,11 +361,11 @@ def _clean(context: RequestContext, work: Work) -> None:
         work.agent.cleanup_handle(
             context,
             work.rpc_host,
-            work.handle,
-            work.job.id,
-            work.controlpath_id if was_loaded else None,
-            float(CONF.program_timeout + CONF.bind_timeout),
-            work.target.host_rpc_version,
+            handle=work.handle,
+            sequence=work.job.id,
+            controlpath_id=work.controlpath_id if was_loaded else None,
+            timeout=float(CONF.program_timeout + CONF.bind_timeout),
+            rpc_version=work.target.host_rpc_version,
         )
     except exception.ServiceUnavailable as error:
         raise TryLater(error.faultstring) from error
@@ -569,13 +569,13 @@ def _load(context: RequestContext, work: Work, image: dict[str, Any]) -> None:
     answer = work.agent.program(
         context,
         work.rpc_host,
-        work.job.uuid,
-        work.controlpath_id,
-        image,
-        work.target.deployable_driver_name,
-        work.job.id,
-        min(work.seconds_left, float(CONF.program_timeout)),
-        work.target.host_rpc_version,
+        job_uuid=work.job.uuid,
+        controlpath_id=work.controlpath_id,
+        image=image,
+        driver_name=work.target.deployable_driver_name,
+        sequence=work.job.id,
+        timeout=min(work.seconds_left, float(CONF.program_timeout)),
+        rpc_version=work.target.host_rpc_version,
     )
     if answer["code"] != _LOADED:
         raise Failed(str(answer["detail"]))
@@ -660,12 +660,12 @@ def _update_firmware(context: RequestContext, work: Work) -> None:
         answer = work.agent.device_update(
             context,
             work.rpc_host,
-            work.job.uuid,
-            work.controlpath_id,
-            image,
-            work.target.device_driver,
-            work.job.id,
-            min(work.seconds_left, float(CONF.program_timeout)),
+            job_uuid=work.job.uuid,
+            controlpath_id=work.controlpath_id,
+            image=image,
+            driver=work.target.device_driver,
+            sequence=work.job.id,
+            timeout=min(work.seconds_left, float(CONF.program_timeout)),
         )
         if answer["code"] != _LOADED:
             raise Failed(str(answer["detail"]))
@@ -735,10 +735,10 @@ def _fence(context: RequestContext, work: Work) -> None:
         work.agent.fence(
             context,
             work.rpc_host,
-            work.controlpath_id,
-            work.job.id,
-            float(CONF.program_timeout + CONF.bind_timeout),
-            work.target.host_rpc_version,
+            controlpath_id=work.controlpath_id,
+            sequence=work.job.id,
+            timeout=float(CONF.program_timeout + CONF.bind_timeout),
+            rpc_version=work.target.host_rpc_version,
         )
     except exception.CyborgException as error:
         raise TryLater(error.faultstring) from error

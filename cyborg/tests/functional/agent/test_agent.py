@@ -170,9 +170,18 @@ def test_agent_reports_answers_and_ends(
     wanted = handle()
     agent = rpcapi.AgentAPI()
     machine.agent.wait_log(f"as {conductor.hostname}")
-    agent.prepare_handle(context, str(conductor.hostname), wanted, 1, 20)
+    agent.prepare_handle(
+        context, str(conductor.hostname), handle=wanted, sequence=1, timeout=20
+    )
     assert machine.mdevs == {wanted["uuid"]}
-    agent.cleanup_handle(context, machine.host, wanted, 2, None, 20)
+    agent.cleanup_handle(
+        context,
+        machine.host,
+        handle=wanted,
+        sequence=2,
+        controlpath_id=None,
+        timeout=20,
+    )
     assert machine.mdevs == set()
 
     # Unchanged hardware costs heartbeats, changed hardware one report.
@@ -212,7 +221,9 @@ def test_power_cut_while_an_mdev_is_made(
     wanted = handle()
     agent = rpcapi.AgentAPI()
     with pytest.raises(exception.AgentNotResponding):
-        agent.prepare_handle(context, machine.host, wanted, 1, 3)
+        agent.prepare_handle(
+            context, machine.host, handle=wanted, sequence=1, timeout=3
+        )
     assert not machine.agent.running
     assert machine.intents["mdevs"][wanted["uuid"]]["done"] is None
 
@@ -228,7 +239,14 @@ def test_power_cut_while_an_mdev_is_made(
     assert machine.mdevs == set()
     machine.agent.start()
     process.wait_until(lambda: machine.mdevs, "the mdev made again")
-    agent.cleanup_handle(context, machine.host, wanted, 2, None, 20)
+    agent.cleanup_handle(
+        context,
+        machine.host,
+        handle=wanted,
+        sequence=2,
+        controlpath_id=None,
+        timeout=20,
+    )
     assert machine.mdevs == set()
     assert machine.intents["mdevs"] == {}
 
@@ -246,16 +264,32 @@ def test_power_cut_while_an_mdev_is_removed(
     wait_for(conductor, conductor.reports, 1)
     wanted = handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, machine.host, wanted, 1, 20)
+    agent.prepare_handle(
+        context, machine.host, handle=wanted, sequence=1, timeout=20
+    )
     with pytest.raises(exception.AgentNotResponding):
-        agent.cleanup_handle(context, machine.host, wanted, 2, None, 3)
+        agent.cleanup_handle(
+            context,
+            machine.host,
+            handle=wanted,
+            sequence=2,
+            controlpath_id=None,
+            timeout=3,
+        )
     machine.agent.start()
     process.wait_until(
         lambda: not machine.intents["mdevs"], "the mdev's removal finished"
     )
     assert machine.mdevs == set()
     # The conductor, which had no answer, asks again.
-    agent.cleanup_handle(context, machine.host, wanted, 2, None, 20)
+    agent.cleanup_handle(
+        context,
+        machine.host,
+        handle=wanted,
+        sequence=2,
+        controlpath_id=None,
+        timeout=20,
+    )
 
 
 def test_unknown_driver_ends_the_agent(machine: Machine) -> None:

@@ -8,6 +8,7 @@ from oslo_config import fixture as config_fixture
 import pytest
 import sqlalchemy as sa
 
+from cyborg.agent import rpcapi
 from cyborg.common import exception
 from cyborg.conductor.placement import desired
 from cyborg.conductor.work import cleaning
@@ -17,12 +18,14 @@ from cyborg.db import host_sync
 from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures import standin
 from cyborg.tests.fixtures.inventory import HOST
 
 HOSTS = models.Host.__table__
 DEVICES = models.Device.__table__
 
 
+@standin.of(rpcapi.AgentAPI)
 class Agent:
     """The far end of RPC: what was asked of it, and what it answers."""
 
@@ -34,6 +37,7 @@ class Agent:
         self,
         context: Any,
         rpc_host: str,
+        *,
         job_uuid: str,
         attempt: int,
         handle: dict[str, Any],

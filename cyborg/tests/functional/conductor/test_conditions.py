@@ -9,6 +9,7 @@ from oslo_config import fixture as config_fixture
 import pytest
 import sqlalchemy as sa
 
+from cyborg.agent import rpcapi
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.conductor.inventory import discovering
@@ -27,6 +28,7 @@ from cyborg.db import service as service_db
 from cyborg.db import topology as topology_db
 from cyborg.manage import topology
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures import standin
 
 HOST = inventory.HOST
 Effect = constants.ConditionEffect
@@ -348,6 +350,7 @@ def test_an_operator_sets_and_clears_conditions(
         set_condition(store.context, str(uuid.uuid4()), "recall", recall)
 
 
+@standin.of(rpcapi.AgentAPI)
 class _Agents:
     """Agents that note who was asked to look at the hardware."""
 

@@ -8,6 +8,7 @@ from oslo_config import fixture as config_fixture
 import pytest
 import sqlalchemy as sa
 
+from cyborg.agent import rpcapi
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.conductor.inventory import devices
@@ -24,6 +25,7 @@ from cyborg.db import models
 from cyborg.db import removal as removal_db
 from cyborg.objects import report
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures import standin
 
 HOST = inventory.HOST
 Source = constants.ConditionSource
@@ -303,13 +305,14 @@ def test_what_is_refused_is_in_no_history(store: inventory.Store) -> None:
     assert _told(store) == []
 
 
+@standin.of(rpcapi.AgentAPI)
 class _Agent:
     """An agent that prepares nothing, and cleans what it is told."""
 
-    def prepare_handle(self, *args: object) -> None:
+    def prepare_handle(self, *args: object, **kwargs: object) -> None:
         raise exception.DriverError(reason="no more room")
 
-    def cleanup_handle(self, *args: object) -> None:
+    def cleanup_handle(self, *args: object, **kwargs: object) -> None:
         pass
 
 

@@ -13,6 +13,7 @@ from oslo_db import exception as db_exception
 import pytest
 import sqlalchemy as sa
 
+from cyborg.agent import rpcapi
 from cyborg.clients import glance
 from cyborg.clients import nova
 from cyborg.common import exception
@@ -26,6 +27,7 @@ from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.objects import report
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures import standin
 from cyborg.tests.fixtures.inventory import HOST
 from cyborg.tests.fixtures.inventory import PROJECT
 
@@ -44,6 +46,7 @@ CPID = {
 }
 
 
+@standin.of(rpcapi.AgentAPI)
 class Agent:
     """The far end of RPC: what was asked of it, and what it answers."""
 
@@ -64,19 +67,43 @@ class Agent:
             raise error
 
     def prepare_handle(
-        self, context, rpc_host, handle, sequence, timeout, version
+        self,
+        context,
+        rpc_host,
+        *,
+        handle,
+        sequence,
+        timeout,
+        rpc_version="1.1",
     ):
         self._note(sequence)
         self._answer("prepare", handle["uuid"])
 
     def cleanup_handle(
-        self, context, rpc_host, handle, sequence, cpid, timeout, version
+        self,
+        context,
+        rpc_host,
+        *,
+        handle,
+        sequence,
+        controlpath_id,
+        timeout,
+        rpc_version="1.1",
     ):
         self._note(sequence)
-        self.fenced.append(cpid)
+        self.fenced.append(controlpath_id)
         self._answer("cleanup", handle["uuid"])
 
-    def fence(self, context, rpc_host, cpid, sequence, timeout, version):
+    def fence(
+        self,
+        context,
+        rpc_host,
+        *,
+        controlpath_id,
+        sequence,
+        timeout,
+        rpc_version="1.1",
+    ):
         self._note(sequence)
         self._answer("fence", rpc_host)
 
@@ -84,13 +111,14 @@ class Agent:
         self,
         context,
         rpc_host,
-        job,
-        cpid,
+        *,
+        job_uuid,
+        controlpath_id,
         image,
-        driver,
+        driver_name,
         sequence,
         timeout,
-        version,
+        rpc_version="1.1",
     ):
         self._note(sequence)
         self._answer("program", image["id"])
@@ -272,9 +300,9 @@ def test_an_unbind_while_the_mdev_is_made_undoes_it(
     store.bind(arqs, rp_uuid)
     prepare = agent.prepare_handle
 
-    def prepare_slowly(*args: object) -> None:
+    def prepare_slowly(*args: object, **kwargs: object) -> None:
         binding.unbind(store.context, arqs, PROJECT)
-        prepare(*args)
+        prepare(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(agent, "prepare_handle", prepare_slowly)
@@ -423,7 +451,7 @@ def test_work_that_is_another_s_is_not_given_a_new_number(
     (uuid_,) = job_db.due(store.context, 1)
     job = job_db.claim(store.context, uuid_, "me", 30)
 
-    def late(*args: object) -> None:
+    def late(*args: object, **kwargs: object) -> None:
         store.delete(arqs)
         raise exception.Overtaken(subject="x", sequence=1, latest=2)
 
@@ -749,13 +777,13 @@ def test_a_card_being_loaded_has_nothing_to_count_on(
     job = job_db.claim(store.context, uuid_, "me", 30)
     load = agent.program
 
-    def program(*args: object) -> dict:
+    def program(*args: object, **kwargs: object) -> dict:
         assert store.rows(models.Deployable)[0].bitstream_id is None
         assert "bind" not in {
             row.origin for row in store.rows(models.Attribute)
         }
         store.delete(arqs)
-        return load(*args)
+        return load(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(agent, "program", program)
@@ -912,7 +940,7 @@ def test_a_load_whose_first_call_outlasts_the_deadline_is_fenced(
     (deployable,) = store.rows(models.Deployable)
     programming.program(store.context, deployable.uuid, IMAGE)
 
-    def program(*args: object) -> dict:
+    def program(*args: object, **kwargs: object) -> dict:
         monkeypatch.setattr(steps.Work, "is_late", lambda work: True)
         raise exception.AgentNotResponding(host=HOST)
 
@@ -1041,7 +1069,10 @@ def test_a_device_is_not_bound_while_its_firmware_is_changed(
     with pytest.raises(exception.DeployableInUse):
         store.bind(store.arqs(1), rp_uuid)
     monkeypatch.setattr(
-        agent, "device_update", lambda *args: {"code": 0}, raising=False
+        agent,
+        "device_update",
+        lambda *args, **kwargs: {"code": 0},
+        raising=False,
     )
     _run_due(store, agent)
     (job,) = store.rows(models.Job)
@@ -1060,7 +1091,10 @@ def test_other_firmware_takes_what_was_loaded(
     with pytest.raises(exception.DeployableInUse):
         programming.program(store.context, deployable.uuid, IMAGE)
     monkeypatch.setattr(
-        agent, "device_update", lambda *args: {"code": 0}, raising=False
+        agent,
+        "device_update",
+        lambda *args, **kwargs: {"code": 0},
+        raising=False,
     )
     _run_due(store, agent)
     (deployable,) = store.rows(models.Deployable)
@@ -1106,7 +1140,7 @@ def test_a_bind_that_looked_before_firmware_is_changed_gets_nothing(
         _run_due(store, agent)
         return take(*args)
 
-    def away(*args: object) -> dict:
+    def away(*args: object, **kwargs: object) -> dict:
         raise exception.AgentNotResponding(host=HOST)
 
     monkeypatch.setattr(handle_db, "take", take_late)
@@ -1163,7 +1197,7 @@ def test_a_runner_does_not_take_over_from_itself(
     go_on = threading.Event()
     prepared: list[str] = []
 
-    def prepare(context: object, rpc_host: str, handle: dict, *_: object):
+    def prepare(context: object, rpc_host: str, *, handle: dict, **_: object):
         prepared.append(handle["uuid"])
         if len(prepared) == 1:
             go_on.wait(30)
@@ -1204,7 +1238,9 @@ def test_a_bind_waits_for_no_thread_past_its_deadline(
     config.config(thread_pool_size=1)
     rp_uuid = _mdev(store, handles=2)
     go_on = threading.Event()
-    monkeypatch.setattr(agent, "prepare_handle", lambda *args: go_on.wait(30))
+    monkeypatch.setattr(
+        agent, "prepare_handle", lambda *args, **kwargs: go_on.wait(30)
+    )
     store.bind(store.arqs(1), rp_uuid)
     runner = jobs.JobRunner(agent, lambda: None)
     runner.start()
@@ -1242,7 +1278,7 @@ def test_hosts_that_do_not_answer_hold_up_no_bind(
     asked: list[str] = []
     go_on = threading.Event()
 
-    def wait(context: object, rpc_host: str, handle: dict, *_: object) -> None:
+    def wait(context: object, rpc_host: str, *, handle: dict, **_: object):
         asked.append(handle["uuid"])
         go_on.wait(30)
 
@@ -1316,7 +1352,9 @@ def test_a_runner_that_stops_leaves_long_work_to_others(
 ) -> None:
     monkeypatch.setattr(jobs, "_PATIENCE", 0.3)
     go_on = threading.Event()
-    monkeypatch.setattr(agent, "prepare_handle", lambda *args: go_on.wait(30))
+    monkeypatch.setattr(
+        agent, "prepare_handle", lambda *args, **kwargs: go_on.wait(30)
+    )
     store.bind(store.arqs(1), _mdev(store))
     runner = jobs.JobRunner(agent, lambda: None)
     runner.start()

@@ -302,7 +302,11 @@ def apart(store: inventory.Store, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def prepare(store: inventory.Store, sequence: int = 7) -> None:
     errands.Errands(HOST).prepare_handle(
-        store.context, HOST, {"uuid": "h1", "attach_type": "MDEV"}, sequence, 9
+        store.context,
+        HOST,
+        handle={"uuid": "h1", "attach_type": "MDEV"},
+        sequence=sequence,
+        timeout=9,
     )
 
 
@@ -310,7 +314,7 @@ def test_an_errand_is_a_call(store: inventory.Store, apart: Host) -> None:
     prepare(store)
     assert apart.calls == [("prepare", "h1", 7)]
     answer = errands.Errands(HOST).device_get_stats(
-        store.context, HOST, {}, "fake_driver"
+        store.context, HOST, controlpath_id={}, driver="fake_driver"
     )
     assert answer == {"device": {"device_name": "x"}}
     # Nothing is left of it.

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import cyborg
+from cyborg.agent import rpcapi
 from cyborg.clients import nova
 from cyborg.clients import placement
 from cyborg.common import exception
@@ -28,6 +29,7 @@ from cyborg.db import engine
 from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
+from cyborg.tests.fixtures import standin
 from cyborg.tests.fixtures.inventory import PROJECT
 
 CONF = cfg.CONF
@@ -90,10 +92,11 @@ class Sent:
         return [event for event, _ in self.take()]
 
 
+@standin.of(rpcapi.AgentAPI)
 class Agent:
     """An agent that refuses."""
 
-    def prepare_handle(self, *args: object) -> None:
+    def prepare_handle(self, *args: object, **kwargs: object) -> None:
         raise exception.DriverError(reason="no more room")
 
 

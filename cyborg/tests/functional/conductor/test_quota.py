@@ -11,6 +11,7 @@ from oslo_utils import timeutils
 import pytest
 import sqlalchemy as sa
 
+from cyborg.agent import rpcapi
 from cyborg.common import exception
 from cyborg.conductor import quota
 from cyborg.conductor.requests import binding
@@ -20,6 +21,7 @@ from cyborg.db import job as job_db
 from cyborg.db import models
 from cyborg.tests.fixtures import inventory
 from cyborg.tests.fixtures import limits as limits_fixture
+from cyborg.tests.fixtures import standin
 from cyborg.tests.fixtures.inventory import HOST
 from cyborg.tests.fixtures.inventory import PROJECT
 
@@ -58,13 +60,14 @@ def _is_exact(store: inventory.Store) -> bool:
     return quota.recount(store.context, dry_run=True) == {}
 
 
+@standin.of(rpcapi.AgentAPI)
 class Agent:
     """An agent that does, or refuses, what it is asked."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
 
-    def prepare_handle(self, *args: object) -> None:
+    def prepare_handle(self, *args: object, **kwargs: object) -> None:
         if self.error is not None:
             raise self.error
 

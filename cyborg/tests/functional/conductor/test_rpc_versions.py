@@ -656,7 +656,7 @@ def test_what_an_old_agent_cannot_do_is_said(
         config.config(group="upgrade_levels", agent=level)
         with pytest.raises(exception.PeerTooOld, match="device_get_stats"):
             agent_rpcapi.AgentAPI().device_get_stats(
-                context, "cn1", {}, "fake_driver"
+                context, "cn1", controlpath_id={}, driver="fake_driver"
             )
         with pytest.raises(exception.PeerTooOld, match="discover"):
             agent_rpcapi.AgentAPI().discover(context, "cn1")

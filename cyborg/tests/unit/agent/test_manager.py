@@ -365,9 +365,16 @@ def test_handles_are_prepared_under_either_name(
 ) -> None:
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, name, handle, 1, 60)
+    agent.prepare_handle(context, name, handle=handle, sequence=1, timeout=60)
     assert mdevs(served) == [handle["uuid"]]
-    agent.cleanup_handle(context, name, handle, 2, None, 60)
+    agent.cleanup_handle(
+        context,
+        name,
+        handle=handle,
+        sequence=2,
+        controlpath_id=None,
+        timeout=60,
+    )
     assert mdevs(served) == []
 
 
@@ -379,7 +386,9 @@ def test_handle_that_needs_nothing_gets_nothing(
         "attach_type": "PCI",
         "attach_info": CPID["cpid_info"],
     }
-    rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 1, 60)
+    rpcapi.AgentAPI().prepare_handle(
+        context, "cn1", handle=handle, sequence=1, timeout=60
+    )
     assert mdevs(served) == []
 
 
@@ -389,10 +398,17 @@ def test_mdevs_can_be_left_to_nova(
     config.config(group="gpu_devices", precreate_mdev=False)
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.prepare_handle(context, "cn1", handle, 1, 60)
+    agent.prepare_handle(context, "cn1", handle=handle, sequence=1, timeout=60)
     assert mdevs(served) == []
     served.create_mdev("0000:0c:00.0", "fake-1", handle["uuid"])
-    agent.cleanup_handle(context, "cn1", handle, 2, None, 60)
+    agent.cleanup_handle(
+        context,
+        "cn1",
+        handle=handle,
+        sequence=2,
+        controlpath_id=None,
+        timeout=60,
+    )
     assert mdevs(served) == []
 
 
@@ -407,7 +423,9 @@ def test_any_failure_reaches_the_conductor_as_an_error_it_knows(
     monkeypatch.setattr(served, "create_mdev", fail)
     handle = mdev_handle()
     with pytest.raises(exception.DriverError) as error:
-        rpcapi.AgentAPI().prepare_handle(context, "cn1", handle, 1, 60)
+        rpcapi.AgentAPI().prepare_handle(
+            context, "cn1", handle=handle, sequence=1, timeout=60
+        )
     assert error.value.faultstring == "PermissionError: no privilege"
 
 
@@ -416,9 +434,18 @@ def test_late_work_is_refused_by_name(
 ) -> None:
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.cleanup_handle(context, "cn1", handle, 6, None, 60)
+    agent.cleanup_handle(
+        context,
+        "cn1",
+        handle=handle,
+        sequence=6,
+        controlpath_id=None,
+        timeout=60,
+    )
     with pytest.raises(exception.Overtaken):
-        agent.prepare_handle(context, "cn1", handle, 5, 60)
+        agent.prepare_handle(
+            context, "cn1", handle=handle, sequence=5, timeout=60
+        )
     assert mdevs(served) == []
 
 
@@ -427,10 +454,17 @@ def test_late_image_is_refused_by_name(
 ) -> None:
     handle = mdev_handle()
     agent = rpcapi.AgentAPI()
-    agent.cleanup_handle(context, "cn1", handle, 2, CPID, 60)
+    agent.cleanup_handle(
+        context,
+        "cn1",
+        handle=handle,
+        sequence=2,
+        controlpath_id=CPID,
+        timeout=60,
+    )
     with pytest.raises(exception.Overtaken):
         program(context, glance.add())
-    agent.fence(context, "cn1", CPID, 3, 60)
+    agent.fence(context, "cn1", controlpath_id=CPID, sequence=3, timeout=60)
     with pytest.raises(exception.Overtaken):
         program(context, glance.add(), sequence=2)
     assert loaded(served) == ""
@@ -460,7 +494,7 @@ def test_image_is_programmed(
     assert answer == {"code": 0, "detail": ""}
     assert loaded(served) == hashlib.sha256(test_images.DATA).hexdigest()
     stats = rpcapi.AgentAPI().device_get_stats(
-        context, "cn1", CPID, "fake_driver"
+        context, "cn1", controlpath_id=CPID, driver="fake_driver"
     )
     assert stats["device"]["properties"]["image"] == loaded(served)
 
@@ -471,11 +505,11 @@ def test_statistics_of_what_is_not_there(
     """The conductor gets the reason, and nothing of the agent's traceback."""
     ask = rpcapi.AgentAPI().device_get_stats
     with pytest.raises(LookupError) as caught:
-        ask(context, "cn1", CPID, "no_driver")
+        ask(context, "cn1", controlpath_id=CPID, driver="no_driver")
     assert caught.value.args == ("Driver no_driver is not enabled.",)
     elsewhere = {**CPID, "cpid_info": {**CPID["cpid_info"], "bus": "ff"}}
     with pytest.raises(LookupError) as caught:
-        ask(context, "cn1", elsewhere, "fake_driver")
+        ask(context, "cn1", controlpath_id=elsewhere, driver="fake_driver")
     assert "has no device" in caught.value.args[0]
 
 
@@ -509,9 +543,9 @@ def test_firmware_is_updated(
         answer = agent.device_update(
             context,
             "cn1",
-            uuidutils.generate_uuid(),
-            CPID,
-            image,
+            job_uuid=uuidutils.generate_uuid(),
+            controlpath_id=CPID,
+            image=image,
             driver=name,
             sequence=1,
             timeout=60,

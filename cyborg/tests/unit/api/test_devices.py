@@ -6,23 +6,26 @@ import pytest
 import sqlalchemy as sa
 import webob
 
+from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.api import app
 from cyborg.conductor import manager
 from cyborg.conductor import rpcapi
 from cyborg.db import models
 from cyborg.tests.fixtures import api as api_fixture
 from cyborg.tests.fixtures import records
+from cyborg.tests.fixtures import standin
 
 UUID = records.uuid(1, "d")
 
 
+@standin.of(agent_rpcapi.AgentAPI)
 class Agent:
     """Answers what it is made with, or raises it."""
 
     def __init__(self, answer: Any) -> None:
         self._answer = answer
 
-    def device_get_stats(self, *args: Any) -> Any:
+    def device_get_stats(self, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
