@@ -131,7 +131,7 @@ def test_what_has_begun_is_answered_before_the_end(daemon: Daemon) -> None:
     body = b'{"device_profile_name": "none"}'
     with socket.create_connection((HOST, daemon.port), 30) as connection:
         connection.sendall(
-            b"POST /v2/accelerator_requests HTTP/1.1\r\nHost: x\r\n"
+            b"POST /v2/accelerator_requests HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/json\r\nConnection: close\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
@@ -154,7 +154,8 @@ def test_bodies_that_are_not_what_their_headers_say(daemon: Daemon) -> None:
     def post(headers: bytes, body: bytes) -> bytes:
         with socket.create_connection((HOST, daemon.port), 30) as connection:
             connection.sendall(
-                b"POST /v2/accelerator_requests HTTP/1.1\r\nHost: x\r\n"
+                b"POST /v2/accelerator_requests HTTP/1.1\r\n"
+                b"Host: localhost\r\n"
                 b"Content-Type: application/json\r\nConnection: close\r\n"
                 + headers
                 + b"\r\n\r\n"

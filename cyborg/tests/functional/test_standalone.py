@@ -58,6 +58,11 @@ def test_it_serves_and_keeps_its_data(tmp_path: pathlib.Path) -> None:
         lambda: "0xABCD" in process.run([*client, "device", "list"], tmp_path),
         "the fake device",
     )
+    files = [path for path in (tmp_path / "s").iterdir() if path.is_file()]
+    assert {"cyborg.conf", "cyborg.log", "cyborg.sqlite"} <= {
+        path.name for path in files
+    }
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert daemon.terminate() == 0
 
 
