@@ -170,8 +170,11 @@ def _disable(cloud: clients.Cloud) -> Iterator[None]:
 
 def _lay_out(cloud: clients.Cloud) -> Iterator[None]:
     """Have another provider count a card."""
+    (host,) = cloud.site.query(
+        "SELECT provider_layout layout FROM hosts WHERE hostname = 'gpu-host'"
+    )
     yield
-    cloud.lay_out("gpu-host", "pool")
+    cloud.lay_out("gpu-host", "pool" if host.layout == "device" else "device")
 
 
 SCENES: dict[str, Scene] = {
