@@ -39,6 +39,7 @@ def read(conf: Any) -> list[entry.Entry]:
         overlap, or ``[declared] known_devices`` names one that is not known
     """
     own = read_directory(pathlib.Path(conf.declared.directory))
+    _check_apart(own)
     known = {each.name: each for each in read_directory(KNOWN, is_known=True)}
     wanted = list(dict.fromkeys(conf.declared.known_devices))
     for name in wanted:
@@ -48,7 +49,9 @@ def read(conf: Any) -> list[entry.Entry]:
                 reason=f"{name!r} is none of {', '.join(sorted(known))}",
             )
     names = {each.name for each in own}
-    return own + [known[name] for name in wanted if name not in names]
+    chosen = [known[name] for name in wanted if name not in names]
+    _check_apart(chosen)
+    return own + chosen
 
 
 def read_directory(
@@ -68,9 +71,15 @@ def read_directory(
         raise exception.ConfigInvalid(
             option=str(directory), reason=f"it cannot be read: {error}"
         ) from error
-    found = [each for path in paths for each in _read(path, is_known)]
-    _check_apart(found)
-    return found
+    found: dict[str, entry.Entry] = {}
+    for each in (each for path in paths for each in _read(path, is_known)):
+        other = found.setdefault(each.name, each)
+        if other is not each:
+            raise exception.ConfigInvalid(
+                option=each.place,
+                reason=f"{each.name} is the name of {other.place}, too",
+            )
+    return list(found.values())
 
 
 def parse(
@@ -151,16 +160,11 @@ def _place(
 
 
 def _check_apart(entries: list[entry.Entry]) -> None:
-    """Refuse entries with one name, or that mean the same functions.
+    """Refuse entries that mean the same functions.
 
     :raises ConfigInvalid: naming both places
     """
     for one, two in itertools.combinations(entries, 2):
-        if one.name == two.name:
-            raise exception.ConfigInvalid(
-                option=two.place,
-                reason=f"{two.name} is the name of {one.place}, too",
-            )
         if one.match.meets(two.match):
             raise exception.ConfigInvalid(
                 option=two.place,

@@ -214,12 +214,13 @@ def test_overlaps(
     (tmp_path / "b.toml").write_text(
         "\n" + SHORT.format(name="two", match=f"{{{two}}}")
     )
+    conf = driver_fixture.conf(declared={"directory": str(tmp_path)})
     if not meet:
-        found = reader.read_directory(tmp_path)
+        found = reader.read(conf)
         assert [each.name for each in found] == ["one", "two"]
         return
     with pytest.raises(exception.ConfigInvalid) as caught:
-        reader.read_directory(tmp_path)
+        reader.read(conf)
     said = caught.value.faultstring
     assert said.startswith(
         f"{tmp_path}/b.toml:2 is not valid: two and one ({tmp_path}/a.toml:1) "
