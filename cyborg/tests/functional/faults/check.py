@@ -1,5 +1,6 @@
 """What has to hold after a storm, read from where it matters."""
 
+import collections
 from collections.abc import Callable
 import datetime
 import time
@@ -43,6 +44,7 @@ def after(cloud: clients.Cloud, audit: bool = True) -> list[str]:
     _delete_all(cloud)
     cloud.mend()
     violations += _nothing_left(site)
+    violations += _clean(site)
     violations += _settled(site)
     violations += _hardware(site)
     violations += _fenced(site)
@@ -169,6 +171,33 @@ def _handles(site: site_module.Site) -> list[str]:
         f"bound mdev {uuid} does not exist" for uuid in bound - there
     ]
     violations += [f"mdev {uuid} is nobody's" for uuid in there - held]
+    return violations
+
+
+def _clean(site: site_module.Site) -> list[str]:
+    """Nobody was given what another had before it was cleaned.
+
+    Each card begins with as many clean handles as it has at most; each bind
+    takes one of them, and each cleaning gives one back.
+    """
+    violations = [
+        f"card {row.uuid} is left {row.state}"
+        for row in site.query(
+            "SELECT uuid, CAST(device_state AS CHAR) state FROM devices "
+            "WHERE device_state <> 'available'"
+        )
+    ]
+    taken: collections.Counter[int] = collections.Counter()
+    for row in site.query(
+        "SELECT identity_id, device_uuid, kind, at FROM device_events "
+        "WHERE kind IN ('bound', 'cleaned') AND identity_id IS NOT NULL "
+        "ORDER BY id"
+    ):
+        taken[row.identity_id] += 1 if row.kind == "bound" else -1
+        if taken[row.identity_id] > site_module.MOST_HANDLES:
+            violations.append(
+                f"card {row.device_uuid} had nothing clean left at {row.at}"
+            )
     return violations
 
 

@@ -19,6 +19,8 @@ BIND_TIMEOUT = 8
 PROGRAM_TIMEOUT = 8
 LEASE = 2
 HANDLES = 6
+# That a card ever has.
+MOST_HANDLES = 8
 # Host: what its card offers.
 HOSTS = {"fpga-host": "TEST_PCI", "gpu-host": "MDEV"}
 # Its agent has no bus of its own; the other one is asked by errands.

@@ -169,7 +169,7 @@ class Storm:
         self.site.equip(
             rng.choice(list(site_module.HOSTS)),
             devices=rng.choice([1, 2, 3]),
-            handles=rng.choice([3, 6, 8]),
+            handles=rng.choice([3, 6, site_module.MOST_HANDLES]),
         )
 
     # -- faults
