@@ -59,21 +59,49 @@ class AgentAPI:
         method: str,
         timeout: float,
         version: str = _BASE,
+        expected: type[Exception] = exception.CyborgException,
         **kwargs: Any,
     ) -> Any:
+        """Call an agent.
+
+        :param expected: what the caller knows that it raises, besides errors
+            made on purpose
+        :raises AgentNotResponding: it is away
+        :raises AgentFailed: it raised anything else
+        """
+        try:
+            return self._send(
+                context, rpc_host, method, timeout, version, **kwargs
+            )
+        except (
+            messaging.MessagingTimeout,
+            messaging.MessageDeliveryFailure,
+        ) as error:
+            raise exception.AgentNotResponding(host=rpc_host) from error
+        except (exception.CyborgException, expected):
+            raise
+        except Exception as error:
+            raise exception.AgentFailed(
+                host=rpc_host, reason=exception.text(error)
+            ) from error
+
+    def _send(
+        self,
+        context: RequestContext,
+        rpc_host: str,
+        method: str,
+        timeout: float,
+        version: str,
+        **kwargs: Any,
+    ) -> Any:
+        """Return an agent's answer, or raise what it raised."""
         client = self._client.prepare(
             server=rpc_host,
             version=version,
             timeout=timeout,
             call_monitor_timeout=min(timeout, CONF.rpc_response_timeout),
         )
-        try:
-            return rpc.call(client, context, "agent", method, **kwargs)
-        except (
-            messaging.MessagingTimeout,
-            messaging.MessageDeliveryFailure,
-        ) as error:
-            raise exception.AgentNotResponding(host=rpc_host) from error
+        return rpc.call(client, context, "agent", method, **kwargs)
 
     def program(
         self,
@@ -242,12 +270,14 @@ class AgentAPI:
         """Return what the driver measures now.
 
         :param driver: entry point name
+        :raises LookupError: it has no such device, or driver
         """
         return self._call(
             context,
             rpc_host,
             "device_get_stats",
             CONF.rpc_response_timeout,
+            expected=LookupError,
             controlpath_id=controlpath_id,
             driver=driver,
         )

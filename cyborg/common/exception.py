@@ -38,6 +38,20 @@ class CyborgException(Exception):
         return str(self.args[0])
 
 
+def text(error: Exception) -> str:
+    """Return one line that says what an error is, wherever it was raised."""
+    if isinstance(error, CyborgException):
+        return error.faultstring
+    # One that came over RPC and whose class is not known here names it.
+    name = getattr(error, "exc_type", type(error).__name__)
+    said = getattr(error, "value", None) or next(iter(error.args), "")
+    if not isinstance(said, str):
+        said = str(error)
+    # One that did, and is known, has its traceback after the first line.
+    lines = said.strip().splitlines() or [""]
+    return f"{name.removesuffix('_Remote')}: {lines[0]}".removesuffix(": ")
+
+
 class Invalid(CyborgException):
     code = HTTPStatus.BAD_REQUEST
     template = _("The request is not valid.")
@@ -287,6 +301,10 @@ class AgentNotResponding(ServiceUnavailable):
         "The agent of host %(host)s did not answer in time; the work goes "
         "on if it was started."
     )
+
+
+class AgentFailed(CyborgException):
+    template = _("The agent of host %(host)s failed: %(reason)s")
 
 
 # -- images

@@ -45,6 +45,18 @@ MAY_BECOME: dict[ARQState, tuple[ARQState, ...]] = {
     ),
 }
 
+
+class Reason(enum.StrEnum):
+    """Why an ARQ has failed, in words that tell nothing of the host."""
+
+    LATE = "The host was not ready in time."
+    AWAY = "The host did not answer in time."
+    IMAGE = "The image could not be loaded into the device."
+    UNPREPARED = "The host could not prepare the device."
+    LOST = "The work on the host was lost."
+    UNCLEAN = "The host could not clean the device."
+
+
 # An instance whose ARQs are all in these states has nothing to wait for.
 RESOLVED = (ARQState.BOUND, ARQState.BIND_FAILED, ARQState.DELETING)
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cyborg.common.states import ARQState
 from cyborg.common.states import MAY_BECOME
+from cyborg.common.states import Reason
 from cyborg.context import RequestContext
 from cyborg.db import engine
 from cyborg.db import models
@@ -191,7 +192,13 @@ def set_bound(
     context.connection.execute(_SET_BOUND, list(changes))
 
 
-_RELEASED = {"hostname": None, "device_rp_uuid": None, "instance_uuid": None}
+# Columns that say why an ARQ has failed, of one that has not.
+_WELL = {"state_reason": None, "state_detail": None}
+_RELEASED = {
+    "hostname": None,
+    "device_rp_uuid": None,
+    "instance_uuid": None,
+} | _WELL
 _WITHOUT_HANDLE = {"attach_handle_id": None, "deployable_id": None}
 
 
@@ -249,6 +256,8 @@ def move(
     """Move an ARQ to ``state`` if it is now in a state that may become it.
 
     One UPDATE: of two callers racing, exactly one gets True.
+
+    :param values: other columns to set; :func:`failure` makes some
     """
     return (
         context.connection.execute(
@@ -257,10 +266,19 @@ def move(
                 ARQS.c.id == arq_id,
                 ARQS.c.state.in_([str(s) for s in MAY_BECOME[state]]),
             )
-            .values(state=state.value, **values)
+            .values({"state": state.value} | _WELL | values)
         ).rowcount
         == 1
     )
+
+
+def failure(reason: Reason, detail: str) -> dict[str, str]:
+    """Return the columns that say why an ARQ fails.
+
+    :param reason: for whoever may see the ARQ
+    :param detail: for administrators
+    """
+    return {"state_reason": reason.value, "state_detail": detail[:2000]}
 
 
 @engine.reader

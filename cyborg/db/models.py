@@ -483,6 +483,10 @@ class ARQ(Base):
     substate: orm.Mapped[str] = orm.mapped_column(
         sa.String(32), default="Initial"
     )
+    # Why it has failed: of :class:`cyborg.common.states.Reason`, and all that
+    # is known. NULL = it has not, or an earlier release left it so.
+    state_reason: orm.Mapped[str | None]
+    state_detail: orm.Mapped[str | None] = orm.mapped_column(sa.Text)
     # What it counts as in quotas; "" = as nothing: another ARQ of its group
     # stands for the unit. NULL = an earlier release made it.
     resource_class: orm.Mapped[str | None]

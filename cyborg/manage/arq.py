@@ -68,7 +68,12 @@ def findings(context: RequestContext) -> list[dict[str, Any]]:
         )
     ]
     found += [
-        _finding("refused", row, "its agent does not clean its handle")
+        _finding(
+            "refused",
+            row,
+            "its agent does not clean its handle: "
+            f"{row.state_detail or 'it was not noted why'}",
+        )
         for row in arq_db.find(context, states=[State.UNBIND_FAILED.value])
     ]
     found += [

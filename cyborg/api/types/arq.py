@@ -7,9 +7,11 @@ still be at work.
 import json
 from typing import Any
 
+from cyborg.api import versions
 from cyborg.api.types import base
 from cyborg.common import constants
 from cyborg.common import states
+from cyborg.policies import arq as policies
 
 
 def _handle_type(arq: Any, related: base.Related) -> str:
@@ -72,6 +74,23 @@ class AcceleratorRequest(base.Resource):
         value=_handle_info,
     )
     links = base.links("accelerator_requests")
+    # One that was just made is an object, and has no reason yet.
+    state_reason = base.member(
+        base.TEXT,
+        "Why the state is BindFailed or UnbindFailed, in words that tell "
+        "nothing of the host. Null in other states.",
+        since=versions.LIFE,
+        nullable=True,
+        value=lambda arq, related: getattr(arq, "state_reason", None),
+    )
+    state_detail = base.member(
+        base.TEXT,
+        "What is known of that: what the host's agent said.",
+        since=versions.LIFE,
+        nullable=True,
+        value=lambda arq, related: getattr(arq, "state_detail", None),
+        seen_by=policies.ALL_PROJECTS,
+    )
     created_at = base.created_at()
     updated_at = base.updated_at()
 

@@ -201,12 +201,16 @@ def fail_stuck_bind(context: RequestContext, row: Any) -> None:
         return
     LOG.warning("ARQ %s was left in state BindStarted; it fails", row.uuid)
     quota.move_one(context, row.id, State.BIND_FAILED)
-    arq_db.move(context, row.id, State.BIND_FAILED, substate="Failed")
-    notifications.arq(
+    reason = "its work on the host was lost"
+    arq_db.move(
         context,
-        notifications.Event.ARQ_BIND_FAILED,
         row.id,
-        reason="its work on the host was lost",
+        State.BIND_FAILED,
+        substate="Failed",
+        **arq_db.failure(states.Reason.LOST, reason),
+    )
+    notifications.arq(
+        context, notifications.Event.ARQ_BIND_FAILED, row.id, reason=reason
     )
     if row.attach_handle_id is not None:
         job_db.create(

@@ -79,13 +79,13 @@ class Errands(agent_rpcapi.AgentAPI):
         # Those of earlier releases know no other bus.
         return False
 
-    def _call(
+    def _send(
         self,
         context: RequestContext,
         rpc_host: str,
         method: str,
         timeout: float,
-        version: str = agent_rpcapi.VERSION,
+        version: str,
         **kwargs: Any,
     ) -> Any:
         uuid = errand_db.create(

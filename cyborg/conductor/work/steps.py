@@ -47,6 +47,7 @@ CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
 Kind = constants.JobKind
+Reason = states.Reason
 State = states.ARQState
 Status = constants.NovaEventStatus
 
@@ -55,6 +56,8 @@ REFUSALS = 5
 # Seconds between two looks whether a deployable's other job is done.
 _WAIT_FOR_TWIN = 2.0
 
+# Steps of a bind in which it is the image that is at fault.
+_LOADING = ("queued", "Downloading", "Programming")
 # Answers of an agent that was asked to load something.
 _LOADED = 0
 
@@ -206,7 +209,7 @@ def _enter(context: RequestContext, work: Work, step: str) -> None:
 def _bind(context: RequestContext, work: Work) -> None:
     try:
         if work.is_late():
-            raise Failed("it was not ready in time")
+            raise Late("it was not ready in time")
         if work.payload.get("image"):
             _load_for_bind(context, work)
         if handle_db.needs_host_work(
@@ -225,17 +228,24 @@ def _bind(context: RequestContext, work: Work) -> None:
     except exception.ServiceUnavailable as error:
         if not work.is_late():
             raise TryLater(error.faultstring) from error
-        _give_up_bind(context, work, error.faultstring)
+        _give_up_bind(context, work, error)
     except exception.Overtaken:
         raise
-    except exception.CyborgException as error:
-        _give_up_bind(context, work, error.faultstring)
-    except Failed as error:
-        _give_up_bind(context, work, str(error))
+    except (exception.CyborgException, Failed) as error:
+        _give_up_bind(context, work, error)
     else:
         faults.point("bind-prepared")
         _store_bound(context, work)
         faults.point("bind-stored")
+
+
+def _why(work: Work, error: Exception) -> Reason:
+    """Return why a bind fails, for its user."""
+    if isinstance(error, Late):
+        return Reason.LATE
+    if isinstance(error, exception.AgentNotResponding):
+        return Reason.AWAY
+    return Reason.IMAGE if work.step in _LOADING else Reason.UNPREPARED
 
 
 @engine.use_case
@@ -307,13 +317,23 @@ def _announce(context: RequestContext, work: Work, status: Status) -> None:
 
 
 @engine.use_case
-def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
-    """Give the ARQ up; its handle is free once the host is surely clean."""
+def _fail_bind(
+    context: RequestContext, work: Work, why: Reason, reason: str
+) -> None:
+    """Give the ARQ up; its handle is free once the host is surely clean.
+
+    :param why: for the user
+    :param reason: for the operator
+    """
     if not job_db.delete(context, work.job.uuid, work.job.owner):
         raise Cancelled()
     quota.move_one(context, work.target.arq_id, State.BIND_FAILED)
     if not arq_db.move(
-        context, work.target.arq_id, State.BIND_FAILED, substate="Failed"
+        context,
+        work.target.arq_id,
+        State.BIND_FAILED,
+        substate="Failed",
+        **arq_db.failure(why, reason),
     ):
         raise Cancelled()
     _announce(context, work, Status.FAILED)
@@ -347,8 +367,10 @@ def _fail_bind(context: RequestContext, work: Work, reason: str) -> None:
     )
 
 
-def _give_up_bind(context: RequestContext, work: Work, reason: str) -> None:
-    _fail_bind(context, work, reason)
+def _give_up_bind(
+    context: RequestContext, work: Work, error: Exception
+) -> None:
+    _fail_bind(context, work, _why(work, error), str(error.args[0]))
     faults.point("bind-failed")
 
 
@@ -371,11 +393,13 @@ def _clean(context: RequestContext, work: Work) -> None:
         raise TryLater(error.faultstring) from error
     except exception.Overtaken:
         raise
-    except exception.CyborgException as error:
+    except Exception as error:
+        # Whatever it is, it does not become better by itself.
+        reason = exception.text(error)
         # Without an ARQ there is nothing that an operator could ask again.
         if work.job.arq_id is None or _count_refusal(context, work) < REFUSALS:
-            raise TryLater(error.faultstring) from error
-        _give_up_cleaning(context, work, error.faultstring)
+            raise TryLater(reason) from error
+        _give_up_cleaning(context, work, reason)
         return
     faults.point("cleanup-cleaned")
     _store_clean(context, work)
@@ -426,7 +450,11 @@ def _give_up_cleaning(
         raise Cancelled()
     quota.move_one(context, work.job.arq_id, State.UNBIND_FAILED)
     arq_db.move(
-        context, work.job.arq_id, State.UNBIND_FAILED, substate="Cleaning"
+        context,
+        work.job.arq_id,
+        State.UNBIND_FAILED,
+        substate="Cleaning",
+        **arq_db.failure(Reason.UNCLEAN, reason),
     )
     record(context, work, events.Kind.FAILED, reason, task="cleanup")
     LOG.error(

@@ -64,6 +64,7 @@ LATER = {
         "attributes",
         "last_job",
     },
+    ("arqs", "latest"): {"state_reason"},
     ("attributes", "latest"): {"deployable_uuid"},
 }
 TYPES = {

@@ -10,6 +10,7 @@ import uuid
 from oslo_config import cfg
 from oslo_config import fixture as config_fixture
 from oslo_db import exception as db_exception
+import oslo_messaging as messaging
 import pytest
 import sqlalchemy as sa
 
@@ -17,6 +18,7 @@ from cyborg.agent import rpcapi
 from cyborg.clients import glance
 from cyborg.clients import nova
 from cyborg.common import exception
+from cyborg.common.states import Reason
 from cyborg.conductor.requests import binding
 from cyborg.conductor.work import jobs
 from cyborg.conductor.work import programming
@@ -179,6 +181,12 @@ def _mdev(store: inventory.Store, handles: int = 1) -> str:
     return rp_uuid
 
 
+def _why(store: inventory.Store) -> list[tuple[str | None, str | None]]:
+    return [
+        (row.state_reason, row.state_detail) for row in store.rows(models.ARQ)
+    ]
+
+
 def _events(store: inventory.Store) -> list[str]:
     return [row.status for row in store.rows(models.Notification)]
 
@@ -251,6 +259,7 @@ def test_a_refused_bind_fails_and_frees_its_handle(
     agent.errors = [exception.DriverError(reason="no such type")]
     _run_due(store, agent)
     assert store.states() == ["BindFailed"]
+    assert _why(store) == [(Reason.UNPREPARED, "no such type")]
     assert _events(store) == ["failed"]
     assert store.in_use() == 1
     _run_due(store, agent)
@@ -271,6 +280,7 @@ def test_a_bind_past_its_deadline_fails(
     time.sleep(1.1)
     _run_due(store, agent)
     assert store.states() == ["BindFailed"]
+    assert _why(store) == [(Reason.LATE, "it was not ready in time")]
     assert agent.calls == []
 
 
@@ -318,8 +328,21 @@ def test_an_unbind_while_the_mdev_is_made_undoes_it(
     assert store.states() == ["Bound"]
 
 
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (exception.DriverError(reason="busy"), "busy"),
+        (
+            messaging.RemoteError("NVMLError", "lost", ["Traceback"]),
+            "NVMLError: lost",
+        ),
+        (ValueError("0x1g"), "ValueError: 0x1g"),
+        (KeyError("bus"), "KeyError: bus"),
+    ],
+    ids=["driver", "remote", "value", "key"],
+)
 def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
-    store: inventory.Store, agent: Agent
+    store: inventory.Store, agent: Agent, error: Exception, detail: str
 ) -> None:
     rp_uuid = _mdev(store)
     arqs = store.arqs(1)
@@ -328,9 +351,7 @@ def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
     binding.unbind(store.context, arqs, PROJECT)
     with pytest.raises(exception.HandleBeingCleaned):
         store.bind(arqs, rp_uuid)
-    agent.errors = [
-        exception.DriverError(reason="busy") for _ in range(steps.REFUSALS)
-    ]
+    agent.errors = [error] * steps.REFUSALS
     for _ in range(steps.REFUSALS):
         store.execute(
             sa.update(models.Job.__table__).values(
@@ -339,11 +360,13 @@ def test_what_an_agent_keeps_refusing_is_left_to_the_operator(
         )
         _run_due(store, agent)
     assert store.states() == ["UnbindFailed"]
+    assert _why(store) == [(Reason.UNCLEAN, detail)]
     assert store.in_use() == 1
     (job,) = store.rows(models.Job)
-    assert job.last_error == "busy"
+    assert job.last_error == detail
     # Asking again starts again.
     store.delete(arqs)
+    assert _why(store) == [(None, None)]
     _run_due(store, agent)
     assert store.rows(models.ARQ) == []
     assert store.in_use() == 0
@@ -839,6 +862,7 @@ def test_an_image_that_is_not_there_fails_the_bind(
     store.bind(store.arqs(profile=profile), rp_uuid)
     _run_due(store, agent)
     assert store.states() == ["BindFailed"]
+    assert [short for short, _ in _why(store)] == [Reason.IMAGE]
     assert agent.calls == []
 
 

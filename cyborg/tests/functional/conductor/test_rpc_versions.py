@@ -16,6 +16,7 @@ from oslo_messaging import conffixture
 import pytest
 
 from cyborg import context as cyborg_context
+from cyborg.agent import manager as agent_manager
 from cyborg.agent import report as agent_report
 from cyborg.agent import reporter
 from cyborg.agent import rpcapi as agent_rpcapi
@@ -660,3 +661,63 @@ def test_what_an_old_agent_cannot_do_is_said(
             )
         with pytest.raises(exception.PeerTooOld, match="discover"):
             agent_rpcapi.AgentAPI().discover(context, "cn1")
+
+
+class BrokenAgent:
+    """Fails in ways that nobody has thought of."""
+
+    target = messaging.Target(version=agent_rpcapi.VERSION)
+
+    @agent_manager.declares
+    def cleanup_handle(self, context: Any, handle: dict, **more: Any) -> None:
+        raise {
+            "key": KeyError("bus"),
+            "value": ValueError("0x1g"),
+            "odd": NVMLError("lost"),
+            "refused": exception.DriverError(reason="busy"),
+        }[handle["uuid"]]
+
+    @agent_manager.declares
+    def device_get_stats(self, context: Any, **more: Any) -> None:
+        raise LookupError("no such card")
+
+
+class NVMLError(Exception):
+    """Of a library that conductors do not have."""
+
+
+@pytest.mark.parametrize("bus_url", ["fake", "rabbit"], indirect=True)
+def test_whatever_an_agent_raises_is_its_failure(
+    serve: Callable[..., None],
+) -> None:
+    serve(constants.AGENT_TOPIC, "compute-1", BrokenAgent())
+    agents = agent_rpcapi.AgentAPI()
+    context = cyborg_context.get_admin_context()
+
+    def failure(handle: str) -> Exception:
+        with pytest.raises(exception.CyborgException) as caught:
+            agents.cleanup_handle(
+                context,
+                "compute-1",
+                handle={"uuid": handle},
+                sequence=1,
+                controlpath_id=None,
+                timeout=5,
+            )
+        return caught.value
+
+    assert exception.text(failure("refused")) == "busy"
+    for handle, said in (
+        ("key", "KeyError: "),
+        ("value", "ValueError: 0x1g"),
+        ("odd", "NVMLError: lost"),
+    ):
+        error = failure(handle)
+        assert isinstance(error, exception.AgentFailed)
+        begin = f"The agent of host compute-1 failed: {said}"
+        assert error.faultstring.startswith(begin)
+        assert "\n" not in error.faultstring
+    with pytest.raises(LookupError):
+        agents.device_get_stats(
+            context, "compute-1", controlpath_id={}, driver="fake"
+        )
