@@ -41,6 +41,7 @@ class Checks(
         ("Policy File JSON to YAML Migration", file.FileChecks.policy_file),
         ("Database", database.DatabaseChecks.database),
         ("Database Schema Revision", database.DatabaseChecks.schema_revision),
+        ("Clocks", database.DatabaseChecks.clocks),
         ("Duplicate Rows", database.DatabaseChecks.duplicates),
         (
             "Accelerator Requests Without Project",

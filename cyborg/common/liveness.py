@@ -4,8 +4,8 @@ import datetime
 from typing import Any
 
 from oslo_config import cfg
-from oslo_utils import timeutils
 
+from cyborg.common import clock
 from cyborg.common import exception
 
 CONF = cfg.CONF
@@ -23,7 +23,7 @@ def is_silent(
     if last_seen_at is None:
         return True
     limit = datetime.timedelta(seconds=CONF.conductor.service_down_time)
-    return (now or timeutils.utcnow()) - last_seen_at > limit
+    return (now or clock.utcnow()) - last_seen_at > limit
 
 
 def check_agent(deployable: Any) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
-from oslo_utils import timeutils
 import sqlalchemy as sa
 
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -108,7 +108,7 @@ def make_due(context: RequestContext, hostname: str, uuid: str) -> bool:
                 JOBS.c.deployable_id.in_(host_db.deployable_ids(hostname)),
                 IS_UNFINISHED,
             )
-            .values(lease_expires_at=timeutils.utcnow())
+            .values(lease_expires_at=clock.utcnow())
         ).rowcount
         == 1
     )

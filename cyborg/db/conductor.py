@@ -1,10 +1,10 @@
 """Conductors: which there are, and which of them tidies up."""
 
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 from oslo_utils import versionutils
 import sqlalchemy as sa
 
+from cyborg.common import clock
 from cyborg.context import RequestContext
 from cyborg.db import engine
 from cyborg.db import models
@@ -18,7 +18,7 @@ def seen(context: RequestContext, host: str, rpc_version: str) -> None:
     updated = context.connection.execute(
         sa.update(CONDUCTORS)
         .where(CONDUCTORS.c.host == host)
-        .values(last_seen_at=timeutils.utcnow(), rpc_version=rpc_version)
+        .values(last_seen_at=clock.utcnow(), rpc_version=rpc_version)
     ).rowcount
     if not updated:
         context.connection.execute(
@@ -26,7 +26,7 @@ def seen(context: RequestContext, host: str, rpc_version: str) -> None:
                 uuid=uuidutils.generate_uuid(),
                 host=host,
                 rpc_version=rpc_version,
-                last_seen_at=timeutils.utcnow(),
+                last_seen_at=clock.utcnow(),
             )
         )
 

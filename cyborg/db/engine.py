@@ -19,7 +19,6 @@ from typing import TypeVar
 from oslo_db import api as db_api
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
-from oslo_utils import timeutils
 from osprofiler import opts as profiler_opts
 from osprofiler import sqlalchemy as profiler_sqlalchemy
 import sqlalchemy as sa
@@ -27,6 +26,7 @@ import sqlalchemy as sa
 from cyborg import _compat
 from cyborg import conf
 from cyborg import context as cyborg_context
+from cyborg.common import clock
 from cyborg.common import exception
 
 CONF = conf.CONF
@@ -51,10 +51,44 @@ def _on_engine_created(engine: sa.Engine) -> None:
         profiler_sqlalchemy.add_tracing(sa, engine, "db")
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
-        return
-    if engine.dialect.name == "mysql":
-        _prepare_mysql(engine)
-    _compat.ping_only_idle(engine)
+    else:
+        if engine.dialect.name == "mysql":
+            _prepare_mysql(engine)
+        _compat.ping_only_idle(engine)
+    _keep_time(engine)
+
+
+# What asks a server for the time, UTC.
+_TIME = {
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+}
+
+
+def _keep_time(engine: sa.Engine) -> None:
+    """Learn the time with each connection, and from those that are used."""
+    statement = _TIME[engine.dialect.name]
+
+    @sa.event.listens_for(engine, "connect")
+    def ask(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(statement)
+            (now,) = cursor.fetchone()
+        finally:
+            cursor.close()
+        connection.rollback()
+        if isinstance(now, str):
+            now = datetime.datetime.fromisoformat(now)
+        clock.read(now)
+
+    @sa.event.listens_for(engine, "checkout")
+    def ask_again(connection: Any, record: Any, fairy: Any) -> None:
+        if clock.is_due():
+            # One that is broken shows when it is used.
+            with contextlib.suppress(engine.dialect.loaded_dbapi.Error):
+                ask(connection, record)
 
 
 def _prepare_mysql(engine: sa.Engine) -> None:
@@ -144,6 +178,7 @@ def reset() -> None:
             with contextlib.suppress(Exception):
                 _manager.get_legacy_facade().get_engine().dispose()
         _manager = enginefacade.transaction_context()
+        clock.reset()
         _engine = None
         _started = False
 
@@ -324,10 +359,23 @@ def after(seconds: float) -> datetime.datetime:
     That is in whole seconds. MySQL rounds up what is more, and what is due
     now would not be found yet.
     """
-    later = timeutils.utcnow() + datetime.timedelta(seconds=seconds)
+    later = clock.utcnow() + datetime.timedelta(seconds=seconds)
     return later.replace(microsecond=0)
+
+
+# Seconds that no lease and no pause between two attempts lasts.
+_LONGEST_LEASE = 3600.0
+
+
+def past_any_lease() -> datetime.datetime:
+    """Return the time that no lease written by now ends after.
+
+    One that does was written while the database's clock was wrong, and
+    counts as ended.
+    """
+    return after(max(_LONGEST_LEASE, 2.0 * CONF.conductor.job_lease))
 
 
 def ago(seconds: float) -> datetime.datetime:
     """Return the time ``seconds`` before now, UTC, as columns hold it."""
-    return timeutils.utcnow() - datetime.timedelta(seconds=seconds)
+    return clock.utcnow() - datetime.timedelta(seconds=seconds)

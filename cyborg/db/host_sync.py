@@ -70,6 +70,15 @@ def mark_for_check(context: RequestContext, hostname: str | None) -> None:
     context.connection.execute(statement.values(sync_due_at=engine.after(0)))
 
 
+def _is_due() -> sa.ColumnElement[bool]:
+    """Select hosts whose time, or whose owner's lease, has ended."""
+    return sa.or_(
+        HOSTS.c.sync_due_at <= engine.after(0),
+        HOSTS.c.sync_owner.is_not(None)
+        & (HOSTS.c.sync_due_at > engine.past_any_lease()),
+    )
+
+
 @engine.reader
 def due(context: RequestContext, limit: int, interval: float) -> Sequence[str]:
     """Return names of hosts that Placement may be behind of, oldest first.
@@ -79,7 +88,7 @@ def due(context: RequestContext, limit: int, interval: float) -> Sequence[str]:
     """
     changed = context.connection.execute(
         sa.select(HOSTS.c.hostname)
-        .where(HOSTS.c.sync_due_at <= engine.after(0))
+        .where(_is_due())
         .order_by(HOSTS.c.sync_urgent.desc(), HOSTS.c.sync_due_at)
         .limit(limit)
     )
@@ -122,7 +131,7 @@ def claim(
             sa.or_(
                 HOSTS.c.sync_owner.is_(None),
                 HOSTS.c.sync_owner == owner,
-                HOSTS.c.sync_due_at <= engine.after(0),
+                _is_due(),
             ),
         )
         .values(sync_owner=owner, sync_due_at=engine.after(lease))

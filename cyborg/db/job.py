@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import json
 from typing import Any
 
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -56,6 +56,14 @@ def create(
     return [row["uuid"] for row in rows]
 
 
+def _is_free() -> sa.ColumnElement[bool]:
+    """Select jobs that nobody works on."""
+    return JOBS.c.finished_at.is_(None) & sa.or_(
+        JOBS.c.lease_expires_at <= clock.utcnow(),
+        JOBS.c.lease_expires_at > engine.past_any_lease(),
+    )
+
+
 _IS_BIND = JOBS.c.kind == constants.JobKind.BIND.value
 # A bind that loads nothing: a server waits for what takes an instant.
 _IS_SHORT = _IS_BIND & ~JOBS.c.payload.contains('"image"', autoescape=True)
@@ -79,7 +87,7 @@ def due(
 @engine.reader
 def late_binds(context: RequestContext, limit: int) -> Sequence[str]:
     """Return uuids of binds past their deadline that nobody works on."""
-    is_late = JOBS.c.deadline_at < timeutils.utcnow()
+    is_late = JOBS.c.deadline_at < clock.utcnow()
     return _due(context, limit, _IS_BIND & is_late)
 
 
@@ -89,11 +97,7 @@ def _due(
     return (
         context.connection.execute(
             sa.select(JOBS.c.uuid)
-            .where(
-                JOBS.c.finished_at.is_(None),
-                JOBS.c.lease_expires_at <= timeutils.utcnow(),
-                condition,
-            )
+            .where(_is_free(), condition)
             .order_by(JOBS.c.deadline_at.is_(None), JOBS.c.id)
             .limit(limit)
         )
@@ -109,11 +113,7 @@ def claim(
     """Take a job that nobody works on; None if somebody else was faster."""
     claimed = context.connection.execute(
         sa.update(JOBS)
-        .where(
-            JOBS.c.uuid == uuid,
-            JOBS.c.finished_at.is_(None),
-            JOBS.c.lease_expires_at <= timeutils.utcnow(),
-        )
+        .where(JOBS.c.uuid == uuid, _is_free())
         .values(
             owner=owner,
             lease_expires_at=engine.after(lease),
@@ -233,7 +233,7 @@ def finish(
             .values(
                 step="failed" if error else "done",
                 last_error=error[:2000] if error else None,
-                finished_at=timeutils.utcnow(),
+                finished_at=clock.utcnow(),
                 lease_expires_at=None,
             )
         ).rowcount

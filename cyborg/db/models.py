@@ -13,6 +13,7 @@ from oslo_db.sqlalchemy import models as oslo_models
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.common import states
 
@@ -27,6 +28,13 @@ class Base(
     if TYPE_CHECKING:
         __table__: ClassVar[sa.Table]
 
+    # Not by the clock of this host, as oslo.db would.
+    created_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(
+        default=clock.utcnow
+    )
+    updated_at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(
+        onupdate=clock.utcnow
+    )
     id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
 
 

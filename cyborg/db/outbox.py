@@ -4,9 +4,9 @@ from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
-from oslo_utils import timeutils
 import sqlalchemy as sa
 
+from cyborg.common import clock
 from cyborg.common import states
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -15,7 +15,10 @@ from cyborg.db import models
 OUTBOX = models.Notification.__table__
 ARQS = models.ARQ.__table__
 
-_IS_DUE = OUTBOX.c.next_attempt_at <= sa.bindparam("now")
+_IS_DUE = sa.or_(
+    OUTBOX.c.next_attempt_at <= sa.bindparam("now"),
+    OUTBOX.c.next_attempt_at > sa.bindparam("never"),
+)
 _INSTANCES_DUE = (
     sa.select(OUTBOX.c.instance_uuid)
     .where(
@@ -73,18 +76,16 @@ def claim(
 
     :param limit: most instances whose events are returned
     """
-    now = timeutils.utcnow()
+    times = {"now": clock.utcnow(), "never": engine.past_any_lease()}
     instances = (
-        context.connection.execute(
-            _INSTANCES_DUE, {"now": now, "limit": limit}
-        )
+        context.connection.execute(_INSTANCES_DUE, times | {"limit": limit})
         .scalars()
         .all()
     )
     if not instances:
         return []
     rows = context.connection.execute(
-        _LOCK_DUE, {"now": now, "instances": instances}
+        _LOCK_DUE, times | {"instances": instances}
     ).all()
     if rows:
         context.connection.execute(

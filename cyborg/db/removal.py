@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import datetime
 from typing import Any
 
-from oslo_utils import timeutils
 import sqlalchemy as sa
 
+from cyborg.common import clock
 from cyborg.common import exception
 from cyborg.context import RequestContext
 from cyborg.db import engine
@@ -273,7 +273,7 @@ def users(
             JOBS.c.finished_at.is_(None),
             sa.or_(
                 JOBS.c.arq_id.is_not(None),
-                JOBS.c.deadline_at > timeutils.utcnow(),
+                JOBS.c.deadline_at > clock.utcnow(),
             ),
             _of_host(hostname),
         )

@@ -10,10 +10,10 @@ import dataclasses
 from typing import Any
 
 from oslo_log import log as logging
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
+from cyborg.common import clock
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.context import RequestContext
@@ -196,7 +196,7 @@ def part_handles(
                     attach_handle_id=None,
                     deployable_id=None,
                     state=claim.state_after_loss,
-                    updated_at=timeutils.utcnow(),
+                    updated_at=clock.utcnow(),
                 )
             )
             LOG.warning(
@@ -209,7 +209,7 @@ def part_handles(
         context.connection.execute(
             sa.update(handles)
             .where(handles.c.id == handle_id)
-            .values(in_use=True, updated_at=timeutils.utcnow())
+            .values(in_use=True, updated_at=clock.utcnow())
         )
         parted.append((handle, kept))
     return parted, left
@@ -287,7 +287,7 @@ def renew_profiles(context: RequestContext) -> dict[str, tuple[str, str]]:
         context.connection.execute(
             sa.update(profiles)
             .where(profiles.c.id == row.id)
-            .values(uuid=uuid, updated_at=timeutils.utcnow())
+            .values(uuid=uuid, updated_at=clock.utcnow())
         )
         LOG.warning(
             "Device profile %s is %s now, not %s", row.name, uuid, row.uuid

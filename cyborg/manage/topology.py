@@ -10,9 +10,8 @@ import re
 import sys
 from typing import Any
 
-from oslo_utils import timeutils
-
 from cyborg import manage
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import liveness
@@ -40,7 +39,7 @@ def show(
     :param html: name of the file to write
     :raises HostNotFound: nobody has reported the host
     """
-    tree = build(topology_db.load(context, hostname), timeutils.utcnow())
+    tree = build(topology_db.load(context, hostname), clock.utcnow())
     if hostname is not None and not tree["hosts"]:
         raise exception.HostNotFound(host=hostname)
     if html is not None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from oslo_utils import timeutils
-
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.conductor.inventory import comparing
 from cyborg.context import RequestContext
@@ -16,7 +15,7 @@ def apply(
     context: RequestContext, hostname: str, changes: comparing.Changes
 ) -> None:
     """Write changes; the number of statements depends on the tables only."""
-    now = timeutils.utcnow()
+    now = clock.utcnow()
     deployables = _insert_devices(context, hostname, changes.devices)
     deployables += changes.deployables
     _insert_deployables(context, deployables, changes)

@@ -10,9 +10,9 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
+from cyborg.common import clock
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.common import liveness
@@ -42,7 +42,7 @@ def remove_gone(pass_: passes.Pass) -> None:
     host = pass_.rows.host
     if host.last_seen_at is None:
         return
-    before = min(host.last_seen_at, timeutils.utcnow()) - datetime.timedelta(
+    before = min(host.last_seen_at, clock.utcnow()) - datetime.timedelta(
         seconds=CONF.conductor.removal_grace
     )
     gone = {
@@ -150,7 +150,7 @@ def next_look(context: RequestContext, hostname: str) -> Any:
     grace = CONF.conductor.removal_grace
     # By then the host has reported once more.
     first = since + datetime.timedelta(seconds=grace + CONF.periodic_interval)
-    now = timeutils.utcnow().replace(microsecond=0)
+    now = clock.utcnow().replace(microsecond=0)
     again = now + datetime.timedelta(
         seconds=max(CONF.periodic_interval, grace)
     )

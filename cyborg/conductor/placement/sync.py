@@ -16,11 +16,11 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg import context as cyborg_context
 from cyborg.clients import placement
+from cyborg.common import clock
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.conductor.placement import desired
@@ -151,9 +151,7 @@ def _next_look(context: RequestContext, hostname: str, stayed: bool) -> Any:
     """Return when to look again although nothing will have changed."""
     times = [removal.next_look(context, hostname)]
     if stayed:
-        times.append(
-            timeutils.utcnow() + datetime.timedelta(seconds=_NEXT_MOVE)
-        )
+        times.append(clock.utcnow() + datetime.timedelta(seconds=_NEXT_MOVE))
     return min((time for time in times if time is not None), default=None)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 
 from cyborg.clients import nova
+from cyborg.common import clock
 from cyborg.common import exception
 from cyborg.common import faults
 from cyborg.context import RequestContext
@@ -79,7 +79,7 @@ def _record(
     codes: dict[int, int],
     on_orphan: Callable[[Sequence[str]], None],
 ) -> None:
-    oldest = timeutils.utcnow() - datetime.timedelta(
+    oldest = clock.utcnow() - datetime.timedelta(
         seconds=CONF.conductor.event_expiry
     )
     done: list[int] = []

@@ -13,10 +13,10 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.common import faults
 from cyborg.common import service
@@ -50,7 +50,7 @@ def _pause(job: Any) -> float:
     pause = float(min(2**job.attempt, _LONGEST_PAUSE))
     if job.deadline_at is None:
         return pause
-    left = (job.deadline_at - timeutils.utcnow()).total_seconds()
+    left = (job.deadline_at - clock.utcnow()).total_seconds()
     # Columns have whole seconds: one more, and it has passed.
     return min(pause, left + 1) if left > 0 else pause
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
-from oslo_utils import timeutils
 
 from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.clients import nova
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
@@ -141,12 +141,12 @@ class Work:
 
     @property
     def seconds_left(self) -> float:
-        left = self.job.deadline_at - timeutils.utcnow()
+        left = self.job.deadline_at - clock.utcnow()
         return float(max(1.0, left.total_seconds()))
 
     def is_late(self) -> bool:
         deadline = self.job.deadline_at
-        return deadline is not None and timeutils.utcnow() > deadline
+        return deadline is not None and clock.utcnow() > deadline
 
 
 def begin(

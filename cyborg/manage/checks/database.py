@@ -4,10 +4,10 @@ from collections.abc import Iterator
 import datetime
 from typing import Any
 
-from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from cyborg import conf
+from cyborg.common import clock
 from cyborg.common import constants
 from cyborg.common import states
 from cyborg.db import engine as db_engine
@@ -104,6 +104,21 @@ class DatabaseChecks(base.Checks):
         )
 
     @base.on_database
+    def clocks(self, connection: sa.Connection) -> base.Result:
+        """Is this host's clock that of the database?"""
+        # The connection was opened, or used, just now.
+        off = clock.skew()
+        if abs(off) <= clock.TOLERANCE:
+            return base.Result(base.Code.SUCCESS)
+        return base.Result(
+            base.Code.WARNING,
+            f"The clock of this host is {abs(off):.0f} seconds "
+            f"{'ahead of' if off > 0 else 'behind'} the database's. Cyborg "
+            "goes by the database's; tokens and other services do not. See "
+            "that NTP runs on both.",
+        )
+
+    @base.on_database
     def duplicates(self, connection: sa.Connection) -> base.Result:
         """Do rows stand in the way of unique indexes?"""
         found = conflicts.find(connection)
@@ -156,7 +171,7 @@ class DatabaseChecks(base.Checks):
             sa.column("created_at", sa.DateTime),
             sa.column("updated_at", sa.DateTime),
         )
-        limit = timeutils.utcnow() - datetime.timedelta(
+        limit = clock.utcnow() - datetime.timedelta(
             seconds=CONF.bind_timeout
             + CONF.program_timeout
             + CONF.conductor.job_lease

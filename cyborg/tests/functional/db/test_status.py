@@ -109,6 +109,7 @@ def test_an_earlier_database_in_a_healthy_cloud(
         "Policy File JSON to YAML Migration": SUCCESS,
         "Database": WARNING if kind == "sqlite" else SUCCESS,
         "Database Schema Revision": SUCCESS,
+        "Clocks": SUCCESS,
         "Duplicate Rows": SUCCESS,
         "Accelerator Requests Without Project": WARNING,
         "Accelerator Requests Stuck In BindStarted": WARNING,
