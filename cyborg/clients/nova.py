@@ -94,6 +94,37 @@ def get_server(uuid: str) -> "sdk_server.Server":
     return server
 
 
+def own_project() -> str | None:
+    """Return the project that Nova is asked as; None where it does not tell.
+
+    :raises NovaUnavailable: Keystone does not answer
+    """
+    try:
+        user = auth.user(GROUP)
+    except ks_exceptions.ClientException as error:
+        raise exception.NovaUnavailable(reason=auth.reason(error)) from error
+    return None if user is None else user.project_id
+
+
+def may_see_all() -> bool:
+    """Tell whether this user may list the servers of all projects.
+
+    :raises NovaUnavailable: Nova does not say
+    """
+    try:
+        _called(
+            lambda nova: next(
+                iter(nova.servers(details=True, all_projects=True, limit=1)),
+                None,
+            )
+        )
+    except requests.HTTPError as error:
+        if _answer(error).status_code >= 500:
+            raise _unavailable(_answer(error)) from error
+        return False
+    return True
+
+
 def find_owner(uuid: str) -> str | None:
     """Return the project that owns a server, None if Nova cannot say.
 

@@ -10,10 +10,13 @@ from oslo_log import log as logging
 from cyborg.conductor import rpcapi
 from cyborg.conductor import worker
 from cyborg.conductor.placement import sync
+from cyborg.conductor.requests import servers
 from cyborg.conductor.requests import sweeps
 from cyborg.conductor.telling import outbox
 from cyborg.conductor.work import jobs
 from cyborg.context import get_admin_context
+from cyborg.context import RequestContext
+from cyborg.db import bound_instance as bound_db
 from cyborg.db import conductor as conductor_db
 
 CONF = cfg.CONF
@@ -55,6 +58,7 @@ class Background:
         self._periodic = worker.Worker(
             "repair", self._repair, CONF.periodic_interval
         )
+        self._servers = worker.Worker("servers", self._check_servers, poll)
         self._workers: dict[Work, Any] = {
             Work.EVENTS: self._outbox,
             Work.JOBS: self._jobs,
@@ -64,7 +68,7 @@ class Background:
     def start(self) -> None:
         conductor_db.seen(get_admin_context(), CONF.host, rpcapi.VERSION)
         self._jobs.start()
-        for part in (self._outbox, self._placement, self._periodic):
+        for part in self._parts():
             part.start()
 
     def wake(self, works: Iterable[Work]) -> None:
@@ -74,8 +78,11 @@ class Background:
 
     def stop(self) -> None:
         self._jobs.stop()
-        for part in (self._periodic, self._placement, self._outbox):
+        for part in reversed(self._parts()):
             part.stop()
+
+    def _parts(self) -> list[worker.Worker]:
+        return [self._outbox, self._placement, self._periodic, self._servers]
 
     def _on_job_done(self) -> None:
         self._outbox.wake()
@@ -85,17 +92,24 @@ class Background:
         context = get_admin_context()
         return outbox.send_due(
             context,
-            lambda instances: sweeps.check_instances(context, instances),
+            lambda instances: bound_db.look_soon(context, instances),
         )
 
     def _sync_placement(self) -> bool:
         return sync.sync_due()
 
+    def _check_servers(self) -> bool:
+        context = get_admin_context()
+        return self._is_first(context) and servers.check_due(context)
+
     def _repair(self) -> bool:
         context = get_admin_context()
         conductor_db.seen(context, CONF.host, rpcapi.VERSION)
-        if conductor_db.is_first(
-            context, CONF.host, CONF.conductor.service_down_time
-        ):
+        if self._is_first(context):
             self._sweeper.run(context)
         return False
+
+    def _is_first(self, context: RequestContext) -> bool:
+        return conductor_db.is_first(
+            context, CONF.host, CONF.conductor.service_down_time
+        )

@@ -123,7 +123,21 @@ release of a device is a row of some 300 bytes.
         mutable=True,
         help="""
 Seconds for which an accelerator request has to be without its server, in
-Nova and in Placement, before ``orphan_action`` is taken.
+Nova and in Placement, before ``orphan_action`` is taken, if the user of
+``[nova]`` may not see the servers of all projects. Where it may, two looks a
+minute apart are enough.
+""",
+    ),
+    cfg.IntOpt(
+        "orphan_max_percent",
+        default=10,
+        min=0,
+        max=100,
+        mutable=True,
+        help="""
+Most of the bound accelerator requests, in percent, that are freed because
+their servers are gone. If more are, none is freed and the log says so: Nova is
+another one, or was restored from a backup. 16 are freed in any case.
 """,
     ),
     cfg.IntOpt(
@@ -146,7 +160,7 @@ counts as left over. 0 means never.
         ],
         help="""
 What to do with left-over accelerator requests: those whose server is gone for
-``orphan_grace`` seconds, and those never bound in ``unbound_arq_max_age``.
+long enough, and those never bound in ``unbound_arq_max_age``.
 ``cyborg-manage arq audit`` shows them in either case.
 """,
     ),

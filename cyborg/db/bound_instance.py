@@ -63,3 +63,121 @@ def delete_empty(context: RequestContext, instances: Collection[str]) -> None:
             ),
         )
     )
+
+
+# -- whether their servers are there
+
+
+@engine.use_case
+def look_soon(context: RequestContext, instances: Collection[str]) -> None:
+    """Have it looked whether servers are there: something says they are not.
+
+    Those that are to be looked at anyway are when it is time.
+    """
+    context.connection.execute(
+        sa.update(BOUND)
+        .where(BOUND.c.instance_uuid.in_(instances), BOUND.c.look_at.is_(None))
+        .values(look_at=engine.after(0))
+    )
+
+
+@engine.use_case
+def take_due(
+    context: RequestContext, limit: int, pause: float
+) -> Sequence[str]:
+    """Return instances whose servers it is time to look for.
+
+    :param pause: seconds after which they are due again, if nothing comes of
+        this look
+    """
+    instances = (
+        context.connection.execute(
+            sa.select(BOUND.c.instance_uuid)
+            .where(BOUND.c.look_at <= engine.after(0))
+            .order_by(BOUND.c.look_at)
+            .limit(limit)
+        )
+        .scalars()
+        .all()
+    )
+    if instances:
+        look_again(context, instances, pause)
+    return instances
+
+
+@engine.writer
+def look_again(
+    context: RequestContext, instances: Collection[str], pause: float
+) -> None:
+    """Have servers looked for ``pause`` seconds from now."""
+    context.connection.execute(
+        sa.update(BOUND)
+        .where(BOUND.c.instance_uuid.in_(instances))
+        .values(look_at=engine.after(pause))
+    )
+
+
+@engine.use_case
+def found(context: RequestContext, instances: Collection[str]) -> None:
+    """Note that servers are there."""
+    context.connection.execute(
+        sa.update(BOUND)
+        .where(
+            BOUND.c.instance_uuid.in_(instances),
+            sa.or_(
+                BOUND.c.look_at.is_not(None),
+                BOUND.c.missing_since.is_not(None),
+            ),
+        )
+        .values(look_at=None, missing_since=None)
+    )
+
+
+@engine.use_case
+def missed(
+    context: RequestContext,
+    instances: Collection[str],
+    pause: float,
+    patience: float,
+) -> Sequence[str]:
+    """Note that servers are not there, and look again in ``pause`` seconds.
+
+    :returns: those that were not there for ``patience`` seconds, by all looks
+    """
+    context.connection.execute(
+        sa.update(BOUND)
+        .where(BOUND.c.instance_uuid.in_(instances))
+        .values(
+            missing_since=sa.func.coalesce(
+                BOUND.c.missing_since, engine.after(0)
+            ),
+            look_at=engine.after(pause),
+        )
+    )
+    return (
+        context.connection.execute(
+            sa.select(BOUND.c.instance_uuid).where(
+                BOUND.c.instance_uuid.in_(instances),
+                BOUND.c.missing_since <= engine.ago(patience),
+            )
+        )
+        .scalars()
+        .all()
+    )
+
+
+@engine.reader
+def count_missed(context: RequestContext, patience: float) -> tuple[int, int]:
+    """Return how many ARQs have servers that are missed for so long, of all.
+
+    :param patience: seconds
+    """
+    arqs = models.ARQ.__table__
+    joined = sa.select(sa.func.count(arqs.c.id)).join_from(
+        BOUND, arqs, arqs.c.instance_uuid == BOUND.c.instance_uuid
+    )
+    missed = joined.where(BOUND.c.missing_since <= engine.ago(patience))
+    return (
+        context.connection.execute(missed).scalar_one(),
+        context.connection.execute(joined).scalar_one(),
+    )

@@ -508,10 +508,16 @@ class BoundInstance(Base):
         sa.UniqueConstraint(
             "instance_uuid", name="uniq_bound_instances0instance_uuid"
         ),
+        sa.Index("bound_instances_look_at_idx", "look_at"),
+        sa.Index("bound_instances_missing_since_idx", "missing_since"),
         TABLE_ARGS,
     )
 
     instance_uuid: orm.Mapped[str] = orm.mapped_column(Uuid)
+    # Since when neither Nova nor Placement knows the server.
+    missing_since: orm.Mapped[datetime.datetime | None]
+    # When to ask them; NULL = there is no reason to.
+    look_at: orm.Mapped[datetime.datetime | None]
 
 
 class Job(Base):

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import datetime
 from typing import Any
 
-from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from cyborg.common import states
@@ -20,9 +19,6 @@ ARQS = models.ARQ.__table__
 BOUND = models.BoundInstance.__table__
 HANDLES = models.AttachHandle.__table__
 JOBS = models.Job.__table__
-
-# An ARQ whose server could not be found bears this mark, and since when.
-ORPHAN_MARK = "Orphan@"
 
 
 def _has_work(arq_id: Any) -> Any:
@@ -88,58 +84,16 @@ def instances_after(
     )
 
 
-@engine.use_case
-def mark_orphans(context: RequestContext, instance: str) -> float:
-    """Mark an instance's ARQs as without server; returns for how long, s."""
-    rows = context.connection.execute(
-        sa.select(ARQS.c.id, ARQS.c.substate)
-        .where(ARQS.c.instance_uuid == instance)
-        .order_by(ARQS.c.id)
-        .with_for_update()
-    ).all()
-    now = timeutils.utcnow_ts()
-    since = [
-        int(row.substate.removeprefix(ORPHAN_MARK))
-        for row in rows
-        if row.substate.startswith(ORPHAN_MARK)
-    ]
-    unmarked = [
-        row.id for row in rows if not row.substate.startswith(ORPHAN_MARK)
-    ]
-    if unmarked:
-        context.connection.execute(
-            sa.update(ARQS)
-            .where(ARQS.c.id.in_(unmarked))
-            .values(
-                substate=f"{ORPHAN_MARK}{int(now)}",
-                updated_at=ARQS.c.updated_at,
-            )
-        )
-        return 0.0
-    return float(now - max(since)) if since else 0.0
-
-
-@engine.use_case
-def unmark_orphans(
-    context: RequestContext, instances: Collection[str]
-) -> None:
-    """Take the mark off: the servers are there after all."""
-    context.connection.execute(
-        sa.update(ARQS)
-        .where(
-            ARQS.c.instance_uuid.in_(instances),
-            ARQS.c.substate.like(f"{ORPHAN_MARK}%"),
-        )
-        .values(substate="Initial", updated_at=ARQS.c.updated_at)
-    )
-
-
 @engine.reader
 def orphans(context: RequestContext, limit: int) -> Sequence[sa.Row[Any]]:
-    """Return ARQs that are marked as without server."""
+    """Return ARQs whose servers neither Nova nor Placement knows.
+
+    Each with ``missing_since``.
+    """
     return context.connection.execute(
-        sa.select(ARQS)
-        .where(ARQS.c.substate.like(f"{ORPHAN_MARK}%"))
+        sa.select(ARQS, BOUND.c.missing_since)
+        .join(BOUND, BOUND.c.instance_uuid == ARQS.c.instance_uuid)
+        .where(BOUND.c.missing_since.is_not(None))
         .order_by(ARQS.c.id)
         .limit(limit)
     ).all()

@@ -15,14 +15,13 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cyborg.clients import nova
-from cyborg.clients import placement
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import states
 from cyborg.conductor import quota
 from cyborg.conductor.life import conditions
 from cyborg.conductor.life import events
-from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import servers
 from cyborg.conductor.telling import notifications
 from cyborg.conductor.work import releases
 from cyborg.context import RequestContext
@@ -163,7 +162,7 @@ class Sweeper:
         """Look at the next instances that have ARQs."""
         instances = orphans_db.instances_after(context, self._marker, BATCH)
         self._marker = instances[-1] if len(instances) == BATCH else ""
-        check_instances(context, instances)
+        servers.check(context, instances)
 
 
 def end_conditions(context: RequestContext) -> None:
@@ -186,7 +185,7 @@ def resume_stuck(context: RequestContext) -> None:
         context, State.DELETING, before, BATCH
     ):
         LOG.warning("ARQ %s was left in state Deleting", row.uuid)
-        binding.delete(_admin(), [row.uuid], None, None)
+        servers.free([row.uuid], None, event=notifications.Event.ARQ_DELETED)
 
 
 @engine.use_case
@@ -313,72 +312,9 @@ def delete_never_bound(context: RequestContext) -> None:
             "ARQ %s of project %s was never bound%s",
             row.uuid,
             row.project_id,
-            _action_text(),
+            servers.action_text(),
         )
         if CONF.conductor.orphan_action == "free":
             # Without a service token: if it was bound just now, it stays.
             with contextlib.suppress(exception.ServiceTokenRequired):
-                _free([row.uuid], None, as_service=False)
-
-
-def check_instances(context: RequestContext, instances: Sequence[str]) -> None:
-    """Free what is bound to servers that are gone for ``orphan_grace``.
-
-    A server is gone if Nova does not know it and it has no allocation in
-    Placement; an allocation alone means that Nova is at work with it.
-    """
-    there = []
-    for instance in instances:
-        if not _is_gone(instance):
-            there.append(instance)
-            continue
-        since = orphans_db.mark_orphans(context, instance)
-        if since < CONF.conductor.orphan_grace:
-            continue
-        LOG.warning(
-            "Instance %s is gone and its accelerator requests are left%s",
-            instance,
-            _action_text(),
-        )
-        if CONF.conductor.orphan_action == "free":
-            _free(None, instance)
-    if there:
-        orphans_db.unmark_orphans(context, there)
-
-
-def _is_gone(instance: str) -> bool:
-    if placement.Client().consumer_allocations(instance):
-        return False
-    try:
-        nova.get_server(instance)
-    except exception.ServerNotFound:
-        return True
-    return False
-
-
-def _action_text() -> str:
-    if CONF.conductor.orphan_action == "free":
-        return "; they are freed"
-    return "; [conductor] orphan_action = report, so they stay"
-
-
-def _free(
-    uuids: list[str] | None, instance: str | None, as_service: bool = True
-) -> None:
-    binding.delete(
-        _admin(as_service),
-        uuids,
-        instance,
-        None,
-        notifications.Event.ARQ_ORPHAN_FREED,
-    )
-
-
-def _admin(as_service: bool = True) -> RequestContext:
-    """Return an identity; only a service may delete what has an instance."""
-    return RequestContext(
-        is_admin=True,
-        roles=["admin"],
-        is_service_request=as_service,
-        overwrite=False,
-    )
+                servers.free([row.uuid], None, as_service=False)

@@ -28,6 +28,9 @@ EVENT_NAME = "accelerator-request-bound"
 # Most instances whose events one POST carries.
 BATCH = 100
 _LONGEST_PAUSE = 30
+# Seconds after which a server that has no host may be one that is gone: Nova
+# answers both alike.
+_SUSPECT = 30.0
 
 # Nova's answers to one event.
 _ACCEPTED = 200
@@ -43,8 +46,8 @@ def send_due(
 ) -> bool:
     """Send the events that are due.
 
-    :param on_orphan: called with instances that Nova went on saying have no
-        host, until the events expired: they may be gone
+    :param on_orphan: called with instances that Nova does not know, or says
+        have no host for longer than that takes: they may be gone
     :returns: whether there may be more
     """
     rows = outbox_db.claim(context, BATCH, CONF.conductor.job_lease)
@@ -82,6 +85,7 @@ def _record(
     oldest = clock.utcnow() - datetime.timedelta(
         seconds=CONF.conductor.event_expiry
     )
+    suspect = clock.utcnow() - datetime.timedelta(seconds=_SUSPECT)
     done: list[int] = []
     later: dict[int, list[int]] = {}
     orphans: set[str] = set()
@@ -118,6 +122,8 @@ def _record(
                 orphans.add(row.instance_uuid)
         else:
             later.setdefault(row.attempts, []).append(row.id)
+            if code == _NO_HOST_YET and row.created_at <= suspect:
+                orphans.add(row.instance_uuid)
     if done:
         outbox_db.delete(context, done)
     for attempts, ids in later.items():

@@ -36,6 +36,7 @@ from cyborg.context import RequestContext
 from cyborg.db import arq as arq_db
 from cyborg.db import attach_handle as handle_db
 from cyborg.db import attribute as attribute_db
+from cyborg.db import bound_instance as bound_db
 from cyborg.db import deployable as deployable_db
 from cyborg.db import engine
 from cyborg.db import host as host_db
@@ -327,6 +328,8 @@ def _fail_bind(
     """
     if not job_db.delete(context, work.job.uuid, work.job.owner):
         raise Cancelled()
+    # It may be for a server that was deleted meanwhile.
+    bound_db.look_soon(context, [work.target.arq_instance_uuid])
     quota.move_one(context, work.target.arq_id, State.BIND_FAILED)
     if not arq_db.move(
         context,

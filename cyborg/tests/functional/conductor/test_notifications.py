@@ -22,6 +22,7 @@ from cyborg.common import notifier
 from cyborg.conductor.inventory import devices
 from cyborg.conductor.placement import sync
 from cyborg.conductor.requests import binding
+from cyborg.conductor.requests import servers
 from cyborg.conductor.requests import sweeps
 from cyborg.conductor.telling import notifications
 from cyborg.conductor.work import steps
@@ -232,6 +233,7 @@ def test_servers_that_are_gone(
         raise exception.ServerNotFound(uuid=uuid_)
 
     monkeypatch.setattr(nova, "get_server", unknown)
+    monkeypatch.setattr(nova, "may_see_all", lambda: False)
     monkeypatch.setattr(placement.Client, "__init__", lambda self: None)
     monkeypatch.setattr(
         placement.Client, "consumer_allocations", lambda self, uuid_: {}
@@ -241,7 +243,7 @@ def test_servers_that_are_gone(
     instance = store.bind(store.arqs(1), rp_uuid)
     sent.take()
     for _ in range(2):
-        sweeps.check_instances(store.context, [instance])
+        servers.check(store.context, [instance])
     ((event, data),) = sent.take()
     assert (event, data["instance_uuid"]) == ("arq.orphan_freed", instance)
 

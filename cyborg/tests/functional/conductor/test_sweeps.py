@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from oslo_config import fixture as config_fixture
 import pytest
 import sqlalchemy as sa
 
@@ -53,56 +52,6 @@ def _bound(store: inventory.Store) -> str:
     if rp_uuid is None:
         (rp_uuid,) = store.report(inventory.device())
     return store.bind(store.arqs(1), rp_uuid)
-
-
-def test_a_server_gone_for_long_frees_its_arqs(
-    store: inventory.Store, peers: Peers, config: config_fixture.Config
-) -> None:
-    gone, known, allocated = (_bound(store) for _ in range(3))
-    peers.servers.add(known)
-    peers.allocated.add(allocated)
-    sweeper = sweeps.Sweeper()
-    sweeper.run(store.context)
-    # Seen once: marked. It goes when it is still so after the grace.
-    assert store.in_use() == 3
-    marked = {
-        row.instance_uuid
-        for row in store.rows(models.ARQ)
-        if row.substate.startswith("Orphan@")
-    }
-    assert marked == {gone}
-    sweeper.run(store.context)
-    assert store.in_use() == 3
-    config.config(group="conductor", orphan_grace=0)
-    sweeper.run(store.context)
-    assert {row.instance_uuid for row in store.rows(models.ARQ)} == {
-        known,
-        allocated,
-    }
-    assert store.in_use() == 2
-
-
-def test_a_server_that_turns_up_loses_its_mark(
-    store: inventory.Store, peers: Peers
-) -> None:
-    instance = _bound(store)
-    sweeps.check_instances(store.context, [instance])
-    peers.servers.add(instance)
-    sweeps.check_instances(store.context, [instance])
-    assert [row.substate for row in store.rows(models.ARQ)] == ["Initial"]
-
-
-def test_reporting_only_frees_nothing(
-    store: inventory.Store, peers: Peers, config: config_fixture.Config
-) -> None:
-    config.config(group="conductor", orphan_grace=0, orphan_action="report")
-    instance = _bound(store)
-    for _ in range(2):
-        sweeps.check_instances(store.context, [instance])
-    store.arqs(1)
-    store.execute(sa.update(ARQS).values(created_at=LONG_AGO))
-    sweeps.delete_never_bound(store.context)
-    assert sorted(store.states()) == ["Bound", "Initial"]
 
 
 def test_arqs_never_bound_go_after_their_time(

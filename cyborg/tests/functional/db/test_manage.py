@@ -13,12 +13,12 @@ from cyborg import context as cyborg_context
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.conductor.life import events
+from cyborg.db import bound_instance as bound_db
 from cyborg.db import device_identity as identity_db
 from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
 from cyborg.db import models
-from cyborg.db import orphans as orphans_db
 from cyborg.db import removal as removal_db
 from cyborg.manage import arq as manage_arq
 from cyborg.manage import device as manage_device
@@ -173,7 +173,8 @@ def test_everything_left_over_is_found(
         .where(models.ARQ.id == ids["Bound"])
         .values(instance_uuid=records.uuid(9, "9"))
     )
-    orphans_db.mark_orphans(CONTEXT, records.uuid(9, "9"))
+    bound_db.create(CONTEXT, [records.uuid(9, "9")])
+    bound_db.missed(CONTEXT, [records.uuid(9, "9")], 60, 60)
     code, found = _answer(capsys, manage_arq.audit, True)
     assert code == 1
     assert {(row["kind"], row["uuid"]) for row in found} == {
