@@ -114,6 +114,17 @@ _REASONS = {
 }
 
 
+# Seconds after which a peer that is away may be back.
+_RETRY_AFTER = 10
+
+
+def retry_headers(status: int) -> list[tuple[str, str]]:
+    """Return what tells a client when to ask again, if that is of use."""
+    if status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return []
+    return [("Retry-After", str(_RETRY_AFTER))]
+
+
 def response_headers(length: int) -> list[tuple[str, str]]:
     return [
         ("Content-Type", "application/json"),
@@ -127,5 +138,6 @@ def respond(
     """Answer with an error, from outside the application."""
     content = body(status, message, environ)
     phrase = HTTPStatus(status).phrase
-    start_response(f"{status} {phrase}", response_headers(len(content)))
+    headers = response_headers(len(content)) + retry_headers(status)
+    start_response(f"{status} {phrase}", headers)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]

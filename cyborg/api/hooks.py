@@ -88,6 +88,7 @@ class ErrorHook(hooks.PecanHook):
             content_type="application/json",
             charset=None,
         )
+        response.headers.extend(errors.retry_headers(status))
         if status == HTTPStatus.METHOD_NOT_ALLOWED and isinstance(
             error, routing.MethodNotAllowed
         ):

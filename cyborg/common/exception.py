@@ -459,5 +459,9 @@ class PciDeviceInvalidDeviceName(ConfigInvalid):
 # -- database
 
 
+class DatabaseUnavailable(ServiceUnavailable):
+    template = _("The database does not answer, or refuses: %(reason)s")
+
+
 class SchemaRefused(CyborgException):
     template = _("%(reason)s")

@@ -2,10 +2,17 @@
 
 from collections.abc import Callable
 import threading
+import time
 
 from oslo_log import log as logging
 
+from cyborg.common import database
+from cyborg.common import exception
+
 LOG = logging.getLogger(__name__)
+
+# Seconds between two lines about a peer that is away.
+_QUIET = 60.0
 
 
 class Worker:
@@ -31,6 +38,7 @@ class Worker:
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._complained_at = float("-inf")
 
     def start(self) -> None:
         self._thread = threading.Thread(
@@ -48,14 +56,24 @@ class Worker:
         if self._thread is not None:
             self._thread.join()
 
+    def _complain(self, error: Exception) -> None:
+        reason = database.refusal(error)
+        if isinstance(error, exception.ServiceUnavailable):
+            reason = error.faultstring
+        if reason is None:
+            LOG.error("%s failed and will go on", self._name, exc_info=error)
+        elif time.monotonic() - self._complained_at >= _QUIET:
+            self._complained_at = time.monotonic()
+            LOG.error("%s waits: %s", self._name, reason)
+
     def _run(self) -> None:
         while not self._ended.is_set():
             self._woken.clear()
             try:
                 more = self._work()
-            except Exception:
+            except Exception as error:
                 # The next round finds the same work: it is in the database.
-                LOG.exception("%s failed and will go on", self._name)
+                self._complain(error)
                 more = False
             if not more and self._woken.wait(self._interval):
                 self._ended.wait(self._gather)

@@ -27,6 +27,7 @@ from cyborg import _compat
 from cyborg import conf
 from cyborg import context as cyborg_context
 from cyborg.common import clock
+from cyborg.common import database
 from cyborg.common import exception
 
 CONF = conf.CONF
@@ -213,6 +214,30 @@ def _opened(
 
 
 @contextlib.contextmanager
+def _connected() -> Iterator[sa.Connection]:
+    """Provide a connection; let go of all if the server refuses its work.
+
+    One that has become read-only, or is going down, does not take its
+    connections away. Where it is reached by a name or a proxy, new ones lead
+    to the server that took its place.
+    """
+    try:
+        with get_engine().connect() as connection:
+            yield connection
+    except Exception as error:
+        if _is_refusal(error):
+            get_engine().dispose()
+        raise
+
+
+def _is_refusal(error: BaseException) -> bool:
+    # That the pool is empty is not the server's doing.
+    return database.refusal(error) is not None and not isinstance(
+        error, sa.exc.TimeoutError
+    )
+
+
+@contextlib.contextmanager
 def reading(context: Context) -> Iterator[sa.Connection]:
     """Provide a connection for reads; joins an open transaction."""
     if _is_open(context):
@@ -224,7 +249,7 @@ def reading(context: Context) -> Iterator[sa.Connection]:
     _begin.writing = False
     try:
         with (
-            get_engine().connect() as connection,
+            _connected() as connection,
             _opened(context, connection, writing=False),
         ):
             yield connection
@@ -249,7 +274,7 @@ def writing(context: Context) -> Iterator[sa.Connection]:
     _begin.writing = True
     context.transaction.after_commit = []
     try:
-        with get_engine().connect() as connection:
+        with _connected() as connection:
             with (
                 connection.begin(),
                 _opened(context, connection, writing=True),
@@ -309,6 +334,9 @@ class Collision(Exception):
 
 
 def _worth_repeating(error: Exception) -> bool:
+    if _is_refusal(error):
+        # Another server may take its place right now.
+        return True
     # Two use cases met in a unique index; the loser looks again and finds
     # what the winner wrote.
     return isinstance(error, (db_exception.DBDuplicateEntry, Collision)) or (
@@ -323,9 +351,12 @@ def use_case(
 ) -> Callable[Concatenate[Context, P], T]:
     """Run ``function`` as one write transaction, repeated when it collides.
 
-    Deadlocks, lost connections and unique keys that another transaction took
-    first roll back and begin anew, so ``function`` must only read and write
-    the database. It raises :class:`Collision` to begin anew itself.
+    Deadlocks, lost connections, servers that refuse and unique keys that
+    another transaction took first roll back and begin anew, so ``function``
+    must only read and write the database. It raises :class:`Collision` to
+    begin anew itself.
+
+    :raises DatabaseUnavailable: it was no use
     """
     repeated = db_api.wrap_db_retry(
         retry_interval=0.02,
@@ -343,7 +374,13 @@ def use_case(
         if _is_open(context):
             # Inside another use case only that one can begin anew.
             return function(context, *args, **kwargs)
-        return repeated(context, *args, **kwargs)
+        try:
+            return repeated(context, *args, **kwargs)
+        except Exception as error:
+            reason = database.refusal(error)
+            if reason is None:
+                raise
+            raise exception.DatabaseUnavailable(reason=reason) from error
 
     return wrapper
 

@@ -56,6 +56,10 @@ def create(
     return [row["uuid"] for row in rows]
 
 
+# Ids do not come to that; a number that does is a mistake.
+_LAST_ID = 2**31 - 10**6
+
+
 def _is_free() -> sa.ColumnElement[bool]:
     """Select jobs that nobody works on."""
     return JOBS.c.finished_at.is_(None) & sa.or_(
@@ -259,8 +263,16 @@ def delete_by_ids(context: RequestContext, ids: Collection[int]) -> None:
 
 
 @engine.writer
-def renumber(context: RequestContext, uuid: str, owner: str) -> bool:
-    """Give a job an id that is greater than all; False if it is not ours."""
+def renumber(
+    context: RequestContext, uuid: str, owner: str, above: int = 0
+) -> bool:
+    """Give a job an id that is greater than all; False if it is not ours.
+
+    Those that follow are greater still.
+
+    :param above: a number that somebody has seen, maybe of a job that a
+        database restored from a backup does not know
+    """
     row = context.connection.execute(
         sa.select(JOBS)
         .where(
@@ -275,6 +287,21 @@ def renumber(context: RequestContext, uuid: str, owner: str) -> bool:
     context.connection.execute(sa.delete(JOBS).where(JOBS.c.id == row.id))
     values = row._asdict()
     del values["id"]
+    if row.id <= above < _LAST_ID:
+        newest = context.connection.execute(
+            sa.select(sa.func.coalesce(sa.func.max(JOBS.c.id), 0))
+        ).scalar_one()
+        values["id"] = max(newest, above) + 1
+        if context.connection.dialect.name == "postgresql":
+            # Elsewhere what is inserted moves the counter.
+            context.connection.execute(
+                sa.select(
+                    sa.func.setval(
+                        sa.func.pg_get_serial_sequence("jobs", "id"),
+                        values["id"],
+                    )
+                )
+            )
     context.connection.execute(sa.insert(JOBS).values(**values))
     return True
 

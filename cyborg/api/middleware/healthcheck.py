@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from cyborg import context as cyborg_context
 from cyborg.api import errors
+from cyborg.common import exception
 from cyborg.common import rpc
 from cyborg.common.i18n import _
 from cyborg.db import engine
@@ -25,13 +26,25 @@ LOG = logging.getLogger(__name__)
 
 PATH = "/healthcheck"
 
+# What a server is asked that may be a replica, or was told to be one.
+_IS_READ_ONLY = {
+    "mysql": "SELECT @@global.read_only",
+    "postgresql": "SHOW transaction_read_only",
+}
+
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def check_database() -> None:
-    """Pass if the database answers."""
+    """Pass if the database answers, and takes what is written.
+
+    :raises DatabaseUnavailable: it is read-only
+    """
     with engine.reading(cyborg_context.get_admin_context()) as connection:
-        connection.execute(sa.select(1))
+        question = _IS_READ_ONLY.get(connection.dialect.name, "SELECT 0")
+        said = connection.execute(sa.text(question)).scalar()
+    if said in (1, "on"):
+        raise exception.DatabaseUnavailable(reason="it is read-only")
 
 
 def check_messaging() -> None:

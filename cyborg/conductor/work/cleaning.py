@@ -78,7 +78,7 @@ def do(
             sequence=work.job.id,
         )
     except exception.Overtaken as error:
-        steps.renumber(context, work)
+        steps.renumber(context, work, error)
         raise steps.TryLater(error.faultstring) from error
     except exception.PeerTooOld as error:
         _cannot(context, work, error.faultstring)

@@ -182,13 +182,22 @@ def do(
         }[Kind(job.kind)](context, work)
     except exception.Overtaken as error:
         # If the job is ours all the same, later work has come and gone.
-        renumber(context, work)
+        renumber(context, work, error)
         raise TryLater(error.faultstring) from error
 
 
 @engine.use_case
-def renumber(context: RequestContext, work: Work) -> None:
-    if not job_db.renumber(context, work.job.uuid, work.job.owner):
+def renumber(
+    context: RequestContext, work: Work, error: exception.Overtaken
+) -> None:
+    """Give a job a number that is greater than what its agent has seen.
+
+    A database that was restored from a backup may not have come so far.
+
+    :raises Cancelled: it is ours no more
+    """
+    latest = int(error.kwargs.get("latest", 0))
+    if not job_db.renumber(context, work.job.uuid, work.job.owner, latest):
         raise Cancelled()
 
 

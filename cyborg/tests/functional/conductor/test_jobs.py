@@ -466,6 +466,25 @@ def test_work_that_is_ours_and_refused_as_old_gets_a_new_number(
     assert store.rows(models.Job) == []
 
 
+def test_a_restored_database_goes_on_beyond_what_agents_have_seen(
+    store: inventory.Store, agent: Agent
+) -> None:
+    rp_uuid = _mdev(store, 2)
+    store.bind(store.arqs(1), rp_uuid)
+    seen = 10**6
+    agent.errors = [exception.Overtaken(subject="x", sequence=1, latest=seen)]
+    for _ in range(2):
+        _run_due(store, agent)
+    assert store.states() == ["Bound"]
+    store.bind(store.arqs(1), rp_uuid)
+    _run_due(store, agent)
+    assert store.states() == ["Bound", "Bound"]
+    # At once, and so does all that comes after.
+    assert len(agent.sequences) == 3
+    assert agent.sequences[1] > seen
+    assert agent.sequences[2] > agent.sequences[1]
+
+
 def test_work_that_is_another_s_is_not_given_a_new_number(
     store: inventory.Store, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
