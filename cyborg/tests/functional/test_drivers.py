@@ -50,6 +50,11 @@ auth_type = admin_token
 token = admin
 endpoint = {url}
 endpoint_override = {url}
+# So that each deployable is looked at by itself.
+provider_layout = device
+
+[cleaning]
+enabled = false
 """
 
 
@@ -59,15 +64,25 @@ class Host:
     def __init__(self) -> None:
         self.prepared: set[str] = set()
 
-    def prepare_handle(self, *arguments: Any, **options: Any) -> None:
-        self.prepared.add(_handle(arguments)["uuid"])
+    def prepare_handle(
+        self,
+        context: Any,
+        rpc_host: str,
+        *,
+        handle: dict[str, Any],
+        **options: Any,
+    ) -> None:
+        self.prepared.add(handle["uuid"])
 
-    def cleanup_handle(self, *arguments: Any, **options: Any) -> None:
-        self.prepared.discard(_handle(arguments)["uuid"])
-
-
-def _handle(arguments: tuple[Any, ...]) -> dict[str, Any]:
-    return next(a for a in arguments if isinstance(a, dict) and "uuid" in a)
+    def cleanup_handle(
+        self,
+        context: Any,
+        rpc_host: str,
+        *,
+        handle: dict[str, Any],
+        **options: Any,
+    ) -> None:
+        self.prepared.discard(handle["uuid"])
 
 
 @pytest.fixture(scope="module")
