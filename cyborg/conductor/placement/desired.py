@@ -161,6 +161,23 @@ def _pool_names(part: Part, host: Any) -> tuple[str, ...]:
     return (_shortened(name), _shortened(f"{name}_{host.uuid}"))
 
 
+def is_left_over(node: "Actual", rows: sync_db.Rows) -> bool:
+    """Tell whether a provider that nobody wants was made for these rows.
+
+    A conductor may have died when it had made one and not recorded it, and
+    the layout or the traits have changed since.
+    """
+    if node.uuid != provider_uuid(node.name):
+        return False
+    host = rows.host.hostname
+    pool = re.escape(f"{host}_") + r"[A-Z0-9_]+_[0-9a-f]{8}"
+    if re.fullmatch(f"{pool}(_{re.escape(str(rows.host.uuid))})?", node.name):
+        return True
+    own = {row.name for row in rows.deployables}
+    own |= {f"{host}_{row.name}" for row in rows.deployables}
+    return node.name in {_shortened(name) for name in own}
+
+
 def _own_names(part: Part, host: Any, taken: set[str]) -> tuple[str, ...]:
     # A name that another host's provider has gets the host in front; of two
     # deployables of one name in one host, one gets its own uuid behind.

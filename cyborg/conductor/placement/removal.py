@@ -4,6 +4,7 @@ Providers go first, and only if nothing is allocated from them; then the rows,
 if nothing refers to them.
 """
 
+from collections.abc import Collection
 from collections.abc import Sequence
 import datetime
 from typing import Any
@@ -52,13 +53,14 @@ def remove_gone(pass_: passes.Pass) -> None:
     }
     used = removal_db.in_use(pass_.context, list(gone)) if gone else set()
     made = _made(pass_) if gone else {}
+    going = gone.keys() - used
     removed = [
         row.id
         for row in sorted(
-            (row for row in gone.values() if row.id not in used),
+            (gone[id_] for id_ in going),
             key=lambda row: -desired.depth(pass_.tree, made[row.id]),
         )
-        if _remove_provider(pass_, row, made)
+        if _remove_provider(pass_, row, made, going)
     ]
     faults.point("providers-removed")
     deleted, parts = _delete_rows(pass_.context, pass_, removed, before)
@@ -117,14 +119,16 @@ def _made(pass_: passes.Pass) -> dict[int, str]:
 
 
 def _remove_provider(
-    pass_: passes.Pass, deployable: Any, made: dict[int, str]
+    pass_: passes.Pass,
+    deployable: Any,
+    made: dict[int, str],
+    going: Collection[int],
 ) -> bool:
+    """:param going: ids of all deployables that are to be removed"""
     uuid_ = made[deployable.id]
     if uuid_ not in pass_.tree:
         return True
-    if any(
-        other == uuid_ and id_ != deployable.id for id_, other in made.items()
-    ):
+    if any(other == uuid_ and id_ not in going for id_, other in made.items()):
         # It counts other deployables too, and less from now on.
         return True
     try:
@@ -140,6 +144,32 @@ def _remove_provider(
         return False
     del pass_.tree[uuid_]
     return True
+
+
+def remove_left_over(pass_: passes.Pass) -> None:
+    """Delete what was made for this host's devices and counts none of them.
+
+    What something is allocated from stays, and is tried again.
+    """
+    for node in list(pass_.tree.values()):
+        if (
+            node.parent != pass_.root
+            or node.uuid in pass_.wanted
+            or not desired.is_left_over(node, pass_.rows)
+        ):
+            continue
+        try:
+            pass_.client.delete_provider(node.uuid)
+        except exception.PlacementConflict as error:
+            LOG.info(
+                "Provider %s of host %s stays for now: %s",
+                node.name,
+                pass_.hostname,
+                error.faultstring,
+            )
+        else:
+            del pass_.tree[node.uuid]
+            LOG.info("Deleted provider %s, which counts nothing", node.name)
 
 
 def next_look(context: RequestContext, hostname: str) -> Any:

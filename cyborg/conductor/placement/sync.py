@@ -116,6 +116,7 @@ def _sync(
                 stayed = moving.move(pass_)
                 pass_.read()
                 pass_.apply()
+                removal.remove_left_over(pass_)
         except Exception as error:
             # An outage is nothing that this host has to wait longer for.
             pause = 0.0 if placement.is_away() else _pause(row)

@@ -504,3 +504,43 @@ def test_a_released_device_that_belongs_elsewhere_moves(site: Site) -> None:
     assert len(_counts(site)) == 2
     manager.ConductorManager().arqs_delete(_service(), [arq])
     assert _pool(site, ids)
+
+
+# -- what nothing is counted in
+
+
+def test_a_pool_whose_devices_are_all_gone_goes_with_them(site: Site) -> None:
+    _lay_out(site, "pool")
+    ids = _add(site, 2)
+    site.sync()
+    for id_ in ids:
+        site.host.miss(id_, CONF.conductor.removal_grace + 60)
+    site.sync()
+    assert site.tree == {}
+    assert site.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("pool", "device"), ("device", "pool")]
+)
+def test_what_was_made_and_not_recorded_goes_when_it_is_not_wanted(
+    site: Site, before: str, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _lay_out(site, before)
+    _add(site, 2)
+
+    class Killed(Exception):
+        pass
+
+    def die(context: Any, values: Any) -> None:
+        raise Killed()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_db, "record_providers", die)
+        with pytest.raises(Killed):
+            site.sync()
+    assert site.tree
+    _lay_out(site, after)
+    site.sync()
+    assert sum(total for total, *_ in _counts(site).values()) == 2
+    assert site.audit() == []
