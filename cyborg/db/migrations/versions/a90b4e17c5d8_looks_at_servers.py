@@ -17,7 +17,7 @@ _ARQS = sa.table("extended_accelerator_requests", sa.column("substate"))
 def upgrade() -> None:
     for name in ("missing_since", "look_at"):
         converge.column(_TABLE, sa.Column(name, sa.DateTime))
-        converge.index(f"{_TABLE}_{name}_idx", _TABLE, [name])
+        converge.index(_TABLE, f"{_TABLE}_{name}_idx", [name])
     # It was noted there before. Who is gone is found anew.
     op.execute(
         sa.update(_ARQS)
