@@ -12,6 +12,8 @@ from typing import Any
 import urllib.error
 import urllib.request
 
+import sqlalchemy as sa
+
 from cyborg.tests.functional.faults import site as site_module
 from cyborg.tests.functional.faults.site import FUNCTIONS
 
@@ -164,7 +166,7 @@ class Cloud:
             return False
         values = {
             "hostname": host,
-            "device_rp_uuid": self._providers[host],
+            "device_rp_uuid": self._provider(host),
             "instance_uuid": server,
         }
         operations = [
@@ -180,6 +182,12 @@ class Cloud:
         if status == 202:
             instance.state, instance.uuid = "bound", server
         return status == 202
+
+    def _provider(self, host: str) -> str:
+        """Return the provider of a host's first card, as last seen."""
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            self._providers |= self.site.providers()
+        return self._providers[host]
 
     def _patch(
         self, instance: Instance, operations: list[dict[str, str]]

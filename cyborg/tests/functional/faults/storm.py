@@ -6,6 +6,7 @@ operations and the same faults, in the same order for each client.
 
 import collections
 from collections.abc import Callable
+import contextlib
 import random
 import signal
 import threading
@@ -140,6 +141,7 @@ class Storm:
             (self._set_status, 4),
             (self._force_down, 1),
             (self._change_hardware, 3),
+            (self._lay_out, 2),
         )
         while not self._ended.is_set():
             work = _pick(rng, works)
@@ -171,6 +173,15 @@ class Storm:
             devices=rng.choice([1, 2, 3]),
             handles=rng.choice([3, 6, site_module.MOST_HANDLES]),
         )
+
+    def _lay_out(self, rng: random.Random) -> None:
+        """Have other providers count the cards of a host."""
+        # Where the database is away nothing has changed.
+        with contextlib.suppress(AssertionError):
+            self.cloud.lay_out(
+                rng.choice(list(site_module.HOSTS)),
+                rng.choice(["device", "pool", "auto"]),
+            )
 
     # -- faults
 
