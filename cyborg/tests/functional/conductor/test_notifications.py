@@ -121,7 +121,7 @@ def _walk(store: inventory.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.report()
     store.report(card)
     (device,) = store.rows(models.Device)
-    monkeypatch.setattr(sync, "sync_host", lambda *args: {})
+    monkeypatch.setattr(sync, "sync_host", lambda *args, **more: {})
     devices.set_status(store.context, device.uuid, "maintaining", "a fan")
     devices.set_status(store.context, device.uuid, "enabled", None)
 

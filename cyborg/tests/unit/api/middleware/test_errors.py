@@ -7,6 +7,7 @@ import webob
 from webob import exc
 
 from cyborg.api.middleware import errors
+from cyborg.common import exception
 from cyborg.tests.fixtures import api as api_fixture
 
 
@@ -27,6 +28,24 @@ def test_exception_is_a_generic_error() -> None:
     assert response.status_int == 500
     assert "secret" not in response.text
     assert "req-1" in api_fixture.fault(response)
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (exception.DatabaseUnavailable(reason="read-only"), "10"),
+        (exception.DeviceNotFound(uuid="x"), None),
+    ],
+)
+def test_who_may_come_again_is_told_when(
+    error: Exception, after: str | None
+) -> None:
+    def application(environ: Any, start_response: Any) -> Any:
+        raise error
+
+    response = ask(application)
+    assert response.headers.get("Retry-After") == after
+    assert "read-only" not in response.text
 
 
 def test_html_is_replaced() -> None:

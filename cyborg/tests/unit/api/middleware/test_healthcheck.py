@@ -53,6 +53,17 @@ def test_database_is_away(bus: socket.socket, tmp_path: pathlib.Path) -> None:
     assert "database" in api_fixture.fault(response)
 
 
+def test_database_is_read_only(
+    bus: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SQLite is never asked; this is what another server answers.
+    monkeypatch.setitem(healthcheck._IS_READ_ONLY, "sqlite", "SELECT 'on'")
+    response = ask()
+    assert response.status_int == 503
+    assert response.headers["Retry-After"] == "10"
+    assert "database" in api_fixture.fault(response)
+
+
 def test_operator_takes_the_node_out(
     bus: socket.socket, tmp_path: pathlib.Path
 ) -> None:
