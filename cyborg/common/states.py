@@ -106,6 +106,9 @@ DEVICE_MAY_BECOME: dict[DeviceState, tuple[DeviceState, ...]] = {
     ),
     DeviceState.CLEANING: (DeviceState.PENDING_CLEANING, DeviceState.ERROR),
     DeviceState.ERROR: (
+        # One of several handles could not be cleaned.
+        DeviceState.AVAILABLE,
+        DeviceState.ALLOCATED,
         DeviceState.PENDING_CLEANING,
         DeviceState.CLEANING,
     ),

@@ -257,6 +257,29 @@ def test_what_fails_is_repeated_then_kept(store: inventory.Store) -> None:
         store.bind(store.arqs(), rp_uuid)
 
 
+def test_one_handle_of_several_that_fails_keeps_all(
+    store: inventory.Store,
+) -> None:
+    rp_uuid = report(store, handles=3)
+    kept = store.arqs()
+    store.bind(kept, rp_uuid)
+    give_back(store, rp_uuid)
+    run(store, Agent(failed(is_final=True)))
+    assert (state(store), reserved(store)) == ("error", 3)
+    # Which of them is dirty nobody could tell any more.
+    with pytest.raises(exception.NoFreeHandle):
+        store.bind(store.arqs(), rp_uuid)
+    store.delete(kept)
+    run(store, Agent())
+    assert (state(store), reserved(store)) == ("error", 3)
+    assert conditions(store) == [("unclean", "no-schedule")]
+    (device,) = store.rows(models.Device)
+    cleaning.clean(store.context, device.uuid)
+    run(store, Agent())
+    assert (state(store), reserved(store)) == ("available", 0)
+    assert conditions(store) == []
+
+
 @pytest.mark.parametrize("what", ("clean", "release"))
 def test_until_the_operator_says_so(store: inventory.Store, what: str) -> None:
     rp_uuid = report(store)
