@@ -85,6 +85,9 @@ def do(
         return
     except exception.ServiceUnavailable as error:
         raise steps.TryLater(error.faultstring) from error
+    except exception.CyborgException as error:
+        # It does not become better by itself: it counts as any failure.
+        answer = {"state": "failed", "reason": error.faultstring}
     except steps.Failed as error:
         _cannot(context, work, str(error))
         return

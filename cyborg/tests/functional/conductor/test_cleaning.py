@@ -280,6 +280,18 @@ def test_one_handle_of_several_that_fails_keeps_all(
     assert conditions(store) == []
 
 
+def test_an_agent_that_breaks_down_has_failed(store: inventory.Store) -> None:
+    give_back(store, report(store))
+    # As a call of an agent ends that raises what nobody has thought of.
+    error = exception.AgentFailed(host=HOST, reason="KeyError: nvme0")
+    agent = Agent(error, error, error)
+    for _ in range(3):
+        run(store, agent)
+    assert state(store) == "error"
+    assert store.rows(models.Job) == []
+    assert ("failed", error.faultstring) in history(store)
+
+
 @pytest.mark.parametrize("what", ("clean", "release"))
 def test_until_the_operator_says_so(store: inventory.Store, what: str) -> None:
     rp_uuid = report(store)
