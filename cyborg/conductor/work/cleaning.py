@@ -179,14 +179,19 @@ def _say(
     )
 
 
-def _subject(context: RequestContext, work: steps.Work) -> Any:
-    return cleaning_db.subjects(context, [work.target.handle_id])[0]
+def _is_required(context: RequestContext, work: steps.Work) -> bool:
+    """Tell whether nobody may be given it before it is clean."""
+    (subject,) = cleaning_db.subjects(context, [work.target.handle_id])
+    return bool(
+        releases.ASKED in work.payload
+        or subject.is_one_time
+        or releases.policy_of(subject) == Policy.REQUIRED
+    )
 
 
 def _cannot(context: RequestContext, work: steps.Work, reason: str) -> None:
     """Wait for an agent that can clean, or go on without."""
-    subject = _subject(context, work)
-    if releases.policy_of(subject) == Policy.REQUIRED:
+    if _is_required(context, work):
         raise steps.TryLater(reason)
     _give_up(context, work, reason, [])
 
@@ -225,9 +230,7 @@ def _give_up(
     done: Sequence[Any],
 ) -> None:
     """Keep a device that has to be clean; give out any other as it is."""
-    is_required = (
-        releases.policy_of(_subject(context, work)) == Policy.REQUIRED
-    )
+    is_required = _is_required(context, work)
     device = _free(context, work)
     if is_required:
         device_state.move(context, [device.id], states.DeviceState.ERROR)
@@ -306,7 +309,7 @@ def clean(
         )
     handle_db.hold(context, [row.id for row in idle])
     device_state.release(context, [device.id])
-    releases.queue(context, idle)
+    releases.queue(context, idle, is_asked=True)
     sync_db.mark(context, device.hostname)
     events.record(
         context,

@@ -26,6 +26,9 @@ CONF = cfg.CONF
 
 Policy = constants.CleaningPolicy
 
+# In the payload of a cleaning that an operator wants.
+ASKED = "asked"
+
 UNCLEANED = "released uncleaned by policy"
 UNTOUCHED = "released; nothing was done to it"
 TO_CLEAN = "released to be cleaned"
@@ -128,10 +131,13 @@ def _mark(context: RequestContext, hostnames: Collection[str]) -> None:
 
 
 @engine.writer
-def queue(context: RequestContext, dirty: Collection[Any]) -> list[str]:
+def queue(
+    context: RequestContext, dirty: Collection[Any], *, is_asked: bool = False
+) -> list[str]:
     """Queue the cleaning of handles that are in use; returns the jobs.
 
     :param dirty: rows of :func:`cyborg.db.cleaning.subjects`
+    :param is_asked: an operator wants it, whatever the policy says
     """
     if not dirty:
         return []
@@ -142,6 +148,7 @@ def queue(context: RequestContext, dirty: Collection[Any]) -> list[str]:
                 "kind": constants.JobKind.CLEAN.value,
                 "deployable_id": row.deployable_id,
                 "attach_handle_id": row.id,
+                "payload": {ASKED: True} if is_asked else {},
             }
             for row in dirty
         ],

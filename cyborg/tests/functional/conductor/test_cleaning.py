@@ -427,6 +427,10 @@ def test_one_time_use(
         store.bind(store.arqs(), rp_uuid)
     (device,) = store.rows(models.Device)
     cleaning.clean(store.context, device.uuid)
+    # It is not given out again as it is, though its type need not be clean.
+    run(store, Agent(failed(is_final=True)))
+    assert (state(store), reserved(store)) == ("error", 1)
+    cleaning.clean(store.context, device.uuid)
     run(store, Agent())
     assert (state(store), reserved(store)) == ("available", 0)
 
