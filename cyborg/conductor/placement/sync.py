@@ -7,12 +7,15 @@ children of the compute node's, which others make; providers it does not know
 it leaves alone.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent import futures
+import contextlib
 import datetime
 import random
 import threading
 from typing import Any
+import weakref
 
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -23,6 +26,7 @@ from cyborg.clients import placement
 from cyborg.common import clock
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common.i18n import _
 from cyborg.conductor.placement import desired
 from cyborg.conductor.placement import moving
 from cyborg.conductor.placement import passes
@@ -32,6 +36,11 @@ from cyborg.db import host as host_db
 from cyborg.db import host_sync as sync_db
 
 CONF = cfg.CONF
+# Whose turn it is in this process, by host.
+_turns: weakref.WeakValueDictionary[str, threading.Lock] = (
+    weakref.WeakValueDictionary()
+)
+_turns_lock = threading.Lock()
 LOG = logging.getLogger(__name__)
 
 # Hosts one conductor synchronises at a time.
@@ -65,7 +74,8 @@ def sync_host(
     :raises HostNotFound: nobody has reported the host
     """
     try:
-        return _sync(context, hostname, full, wait, behind)
+        with _turn(hostname, wait):
+            return _sync(context, hostname, full, wait, behind)
     except (
         exception.PlacementUnavailable,
         exception.ConfigInvalid,
@@ -76,6 +86,24 @@ def sync_host(
         raise exception.PlacementUnavailable(
             reason=error.faultstring
         ) from error
+
+
+@contextlib.contextmanager
+def _turn(hostname: str, wait: float) -> Iterator[None]:
+    """Let one thread of this process wait for a host's lease, not many.
+
+    :raises PlacementUnavailable: others took too long
+    """
+    with _turns_lock:
+        lock = _turns.setdefault(hostname, threading.Lock())
+    if not lock.acquire(timeout=wait):
+        raise exception.PlacementUnavailable(
+            reason=_("others are still busy with host %s") % hostname
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def try_host(context: RequestContext, hostname: str) -> bool:
