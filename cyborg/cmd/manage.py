@@ -5,6 +5,7 @@ from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_utils import uuidutils
 
 from cyborg import conf
 from cyborg import context as cyborg_context
@@ -12,10 +13,12 @@ from cyborg import manage
 from cyborg.common import constants
 from cyborg.common import service
 from cyborg.common import states
+from cyborg.conductor.work import campaigns
 from cyborg.db import engine as db_engine
 from cyborg.manage import arq
 from cyborg.manage import bus
 from cyborg.manage import device
+from cyborg.manage import firmware
 from cyborg.manage import handle
 from cyborg.manage import host
 from cyborg.manage import placement
@@ -138,6 +141,40 @@ def _bus_permissions(context: Any, options: Any) -> int:
         options.conductor_user,
         not options.no_users,
     )
+
+
+def _firmware_campaign(context: Any, options: Any) -> int:
+    """Give many devices firmware, a few at a time; goes on if it was begun."""
+    return firmware.campaign(
+        context,
+        campaigns.Campaign(
+            image=options.image,
+            budget=options.budget,
+            canary=options.canary,
+            type=options.device_type,
+            vendor=options.vendor,
+            product=options.product,
+            firmware=options.firmware,
+        ),
+        options.json,
+        None if options.once else options.interval,
+        options.retry_failed,
+    )
+
+
+def _number(least: int) -> Any:
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise ValueError(text)
+        return value
+
+    return number
+
+
+def image_uuid(text: str) -> str:
+    if not uuidutils.is_uuid_like(text):
+        raise ValueError(text)
+    return text.lower()
 
 
 def _service_list(context: Any, options: Any) -> int:
@@ -294,6 +331,51 @@ def add_commands(subparsers: Any) -> None:
         action="store_true",
         help="the users exist: only permissions",
     )
+    command = add("firmware", "campaign", _firmware_campaign)
+    command.add_argument("image", type=image_uuid, help="uuid of the image")
+    command.add_argument(
+        "--type",
+        dest="device_type",
+        choices=[kind.value for kind in constants.DeviceType],
+        help="only devices of this type",
+    )
+    command.add_argument("--vendor", help="only of this vendor, as 8086")
+    command.add_argument("--product", help="only of this product, as 0b2b")
+    command.add_argument(
+        "--firmware",
+        help="only those that run this now: the version that the driver "
+        "reports, or else the image that was loaded last",
+    )
+    command.add_argument(
+        "--budget",
+        type=_number(1),
+        default=1,
+        metavar="<number>",
+        help="how many devices are away at once (default: 1)",
+    )
+    command.add_argument(
+        "--canary",
+        type=_number(0),
+        default=1,
+        metavar="<number>",
+        help="how many have to be done before others begin (default: 1)",
+    )
+    command.add_argument(
+        "--interval",
+        type=_number(1),
+        default=5,
+        metavar="<seconds>",
+        help="time between two looks (default: 5)",
+    )
+    command.add_argument(
+        "--once", action="store_true", help="do what can be done, and end"
+    )
+    command.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="begin again with those that failed",
+    )
+    json_option(command)
     json_option(add("service", "list", _service_list))
     command = add("quota", "recount", _quota_recount)
     dry_run_option(command)

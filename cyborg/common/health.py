@@ -180,6 +180,9 @@ def _xids() -> list[Sign]:
 
 SIGNS = {sign.key: sign for sign in (*_SIGNS, *_xids())}
 
+# Those that stay until the card was cleaned, or an operator says so.
+NEED_RESET = [sign.key for sign in SIGNS.values() if sign.needs_reset]
+
 
 def sign_of_xid(code: int) -> Sign:
     """Return the sign that a code of NVIDIA's driver is."""

@@ -263,3 +263,15 @@ def lock(context: RequestContext, ids: Collection[int]) -> None:
         .order_by(HANDLES.c.id)
         .with_for_update()
     )
+
+
+@engine.reader
+def is_only(context: RequestContext, device_id: int) -> bool:
+    """Tell whether a device has one handle, and so is given as a whole."""
+    count = context.connection.execute(
+        sa.select(sa.func.count())
+        .select_from(HANDLES)
+        .join(DEPLOYABLES, DEPLOYABLES.c.id == HANDLES.c.deployable_id)
+        .where(DEPLOYABLES.c.device_id == device_id)
+    ).scalar_one()
+    return bool(count == 1)

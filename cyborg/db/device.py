@@ -14,9 +14,11 @@ from cyborg.db import paging
 DEVICES = models.Device.__table__
 DEPLOYABLES = models.Deployable.__table__
 PATHS = models.ControlPathID.__table__
+IDENTITIES = models.DeviceIdentity.__table__
 
 
-def _without_prefix(vendor: str) -> str:
+def without_prefix(vendor: str) -> str:
+    """Return a vendor's or a product's code as those are compared."""
     return vendor.lower().removeprefix("0x")
 
 
@@ -40,11 +42,21 @@ def find(
         )
     )
     if vendor is not None:
-        bare = _without_prefix(vendor)
+        bare = without_prefix(vendor)
         query = query.where(
             sa.func.lower(DEVICES.c.vendor).in_([bare, f"0x{bare}"])
         )
     return paging.fetch(context, query, page, DEVICES.c)
+
+
+@engine.reader
+def find_cards(context: RequestContext) -> Sequence[sa.Row[Any]]:
+    """Return all devices, each with the ``product`` that the card is."""
+    return context.connection.execute(
+        sa.select(DEVICES, IDENTITIES.c.product)
+        .outerjoin(IDENTITIES, IDENTITIES.c.id == DEVICES.c.identity_id)
+        .order_by(DEVICES.c.id)
+    ).all()
 
 
 @engine.reader

@@ -16,6 +16,7 @@ from cyborg.agent import rpcapi as agent_rpcapi
 from cyborg.common import constants
 from cyborg.common import exception
 from cyborg.common import faults
+from cyborg.common import health
 from cyborg.common import states
 from cyborg.common.i18n import _
 from cyborg.conductor.life import conditions
@@ -205,11 +206,15 @@ def _store_cleaned(
     now = device_db.get(context, device.uuid)
     # Another handle of it may be what could not be cleaned.
     if now is not None and now.device_state != states.DeviceState.ERROR:
+        keys = [constants.CONDITION_UNCLEAN]
+        if handle_db.is_only(context, device.id):
+            # Cleaned, a card that is given as a whole was reset as well.
+            keys += health.NEED_RESET
         conditions.clear(
             context,
             [device],
             source=conditions.Source.AGENT,
-            keys=[constants.CONDITION_UNCLEAN],
+            keys=keys,
             why="it was cleaned",
         )
     steps.record(

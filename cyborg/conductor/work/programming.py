@@ -165,15 +165,19 @@ def _check_image(
     images.check(image, card, context.project_id)
 
 
-def update_firmware(context: RequestContext, uuid: str, image: str) -> str:
+def update_firmware(
+    context: RequestContext, uuid: str, image: str, job: str | None = None
+) -> str:
     """Queue firmware for a device; returns the job's uuid.
 
     See ``ConductorAPI.device_update`` for the errors.
+
+    :param job: its uuid; if there is such a job, nothing is done
     """
     if device_db.get(context, uuid) is None:
         raise exception.DeviceNotFound(uuid=uuid)
     _check_image(context, glance.get_image(image), uuid)
-    job = uuidutils.generate_uuid()
+    job = job or uuidutils.generate_uuid()
     _queue_firmware(context, uuid, image, job)
     return job
 
