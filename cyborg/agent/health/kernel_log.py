@@ -63,12 +63,21 @@ class Log:
         """
         if self._descriptor is None and not self._open():
             return []
+        if self.last is None:
+            # Read, for where it ends is to be known to whoever starts next.
+            self.last = max(
+                (
+                    record.number
+                    for record in map(parse, self._raw())
+                    if record
+                ),
+                default=-1,
+            )
+            return []
         found = []
         for raw in self._raw():
             record = parse(raw)
-            if record is None or (
-                self.last is not None and record.number <= self.last
-            ):
+            if record is None or record.number <= self.last:
                 continue
             found.append(record)
             self.last = record.number
@@ -88,9 +97,6 @@ class Log:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
-        if self.last is None:
-            os.lseek(descriptor, 0, os.SEEK_END)
-            self.last = -1
         self._descriptor = descriptor
         return True
 

@@ -227,6 +227,20 @@ def test_what_programs_write_into_the_log_is_not_believed(
     assert here.signs() == []
 
 
+def test_what_was_logged_before_is_never_read(
+    tmp_path: pathlib.Path, here: Machine
+) -> None:
+    here.say("NVRM: Xid (PCI:0000:3b:00): 48, pid=1, DBE")
+    (tmp_path / "health.json").unlink()
+    here.start()
+    assert here.signs() == []
+    # Nor when the agent starts again before anything else is logged.
+    here.start()
+    assert here.signs() == []
+    here.say("NVRM: Xid (PCI:0000:3b:00): 13, pid=1")
+    assert here.signs() == ["xid-13"]
+
+
 def test_the_log_is_read_once(here: Machine) -> None:
     here.say("NVRM: Xid (PCI:0000:3b:00): 13, pid=1")
     assert here.signs() == ["xid-13"]
