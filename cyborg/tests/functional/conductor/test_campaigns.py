@@ -35,12 +35,12 @@ class Agent:
         self.code = 0
 
     def device_update(
-        self, context: Any, rpc_host: str, job: str, *rest: Any
+        self, context: Any, rpc_host: str, *, job_uuid: str, **rest: Any
     ) -> dict[str, Any]:
-        self.updated.append(job)
+        self.updated.append(job_uuid)
         return {"code": self.code, "detail": "the card said no"}
 
-    def clean(self, *args: Any) -> dict[str, Any]:
+    def clean(self, *args: Any, **named: Any) -> dict[str, Any]:
         return {"state": "done", "steps": []}
 
 
