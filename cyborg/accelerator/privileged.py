@@ -124,7 +124,12 @@ def nvme_smart_log(root: sysfs.Path, name: str, timeout: float) -> str | None:
     """
     if not _is_machine(root):
         return None
-    found: str | None = _nvme_smart_log(name, timeout)
+    try:
+        found: str = nvme_read("smart-log", name, timeout)
+    except exception.CommandFailed as error:
+        if error.kwargs.get("code") == errno.ENOENT:
+            return None
+        raise
     return found
 
 
@@ -140,19 +145,6 @@ def _read_qat_heartbeat(root: sysfs.Path, address: str) -> str | None:
     ):
         return sysfs.read_optional(path, "heartbeat/status")
     return None
-
-
-@privsep.sys_admin_pctxt.entrypoint
-def _nvme_smart_log(name: str, timeout: float) -> str | None:
-    if re.fullmatch(r"nvme\d+", name) is None:
-        raise exception.Invalid(f"{name!r} is not the name of a controller")
-    argv = [_NVME, "smart-log", f"/dev/{name}", "--output-format=json"]
-    try:
-        return command.run(argv, timeout=timeout)
-    except exception.CommandFailed as error:
-        if error.kwargs.get("code") == errno.ENOENT:
-            return None
-        raise
 
 
 @privsep.sysfs_pctxt.entrypoint

@@ -40,7 +40,7 @@ _WHO = "firmware campaign"
 class Phase(enum.StrEnum):
     """What a device of a campaign is at."""
 
-    TODO = "todo"
+    QUEUED = "queued"
     # Fenced; somebody has it yet.
     WAITING = "waiting"
     UPDATING = "updating"
@@ -128,9 +128,9 @@ def look(context: RequestContext, campaign: Campaign) -> list[Progress]:
             if job.finished_at is not None and not job.last_error:
                 found.append(Progress(row, Phase.DONE))
             else:
-                found.append(Progress(row, Phase.TODO))
+                found.append(Progress(row, Phase.QUEUED))
         elif campaign.firmware in (None, firmware_of(row, job)):
-            found.append(Progress(row, Phase.TODO))
+            found.append(Progress(row, Phase.QUEUED))
     return found
 
 
@@ -216,15 +216,15 @@ def _begin(context: RequestContext, campaign: Campaign) -> None:
     room = campaign.budget - at_work
     if done < campaign.canary:
         room = min(room, campaign.canary - done - at_work)
-    todo = [p.device for p in found if p.phase == Phase.TODO]
+    queued = [p.device for p in found if p.phase == Phase.QUEUED]
     # Those that nobody has are done soonest.
-    todo.sort(
+    queued.sort(
         key=lambda row: (
             row.device_state == states.DeviceState.ALLOCATED,
             row.id,
         )
     )
-    for device in todo[: max(0, room)]:
+    for device in queued[: max(0, room)]:
         _mark(context, campaign, device, _new_job())
         LOG.info("Device %s is fenced, to get new firmware", device.uuid)
 
@@ -346,5 +346,5 @@ def is_over(found: Iterable[Progress]) -> bool:
     """Tell whether nothing goes on, and nothing will."""
     phases: Sequence[Phase] = [progress.phase for progress in found]
     return not any(phase in _AT_WORK for phase in phases) and (
-        Phase.TODO not in phases or Phase.FAILED in phases
+        Phase.QUEUED not in phases or Phase.FAILED in phases
     )

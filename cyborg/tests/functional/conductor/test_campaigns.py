@@ -103,18 +103,18 @@ def test_a_canary_first_then_as_many_as_the_budget_lets(
     store: inventory.Store, agent: Agent, cards: list[str]
 ) -> None:
     wanted = campaigns.Campaign(IMAGE, budget=2, canary=1)
-    assert _phases(store, wanted) == ["waiting", "todo", "todo", "todo"]
+    assert _phases(store, wanted) == ["waiting", "queued", "queued", "queued"]
     assert _conditions(store) == [
         (f"firmware-{IMAGE}", "no-schedule", "waiting")
     ]
     assert _reserved(store) == 1
     assert _phases(store, wanted)[0] == "updating"
     # Whoever looks again, or begins again, changes nothing.
-    assert _phases(store, wanted) == ["updating", "todo", "todo", "todo"]
+    assert _phases(store, wanted) == ["updating", "queued", "queued", "queued"]
     assert len(store.rows(models.Job)) == 1
     _run(store, agent)
-    assert _phases(store, wanted) == ["done", "waiting", "waiting", "todo"]
-    assert _phases(store, wanted) == ["done", "updating", "updating", "todo"]
+    assert _phases(store, wanted) == ["done", "waiting", "waiting", "queued"]
+    assert _phases(store, wanted) == ["done", "updating", "updating", "queued"]
     _run(store, agent)
     assert _phases(store, wanted) == ["done", "done", "done", "waiting"]
     _phases(store, wanted)
@@ -158,13 +158,13 @@ def test_a_failure_stops_it_until_the_operator_goes_on(
     _phases(store, wanted)
     _phases(store, wanted)
     _run(store, agent)
-    assert _phases(store, wanted) == ["failed", "todo", "todo", "todo"]
+    assert _phases(store, wanted) == ["failed", "queued", "queued", "queued"]
     # What is broken may be: nobody is given it.
     assert _reserved(store) == 1
     assert campaigns.is_over(campaigns.look(store.context, wanted))
     assert firmware.campaign(store.context, wanted, True, 0.01) == 1
     shown = json.loads(capsys.readouterr().out)
-    assert (shown[0]["phase"], shown[1]["phase"]) == ("failed", "todo")
+    assert (shown[0]["phase"], shown[1]["phase"]) == ("failed", "queued")
     assert "the card said no" in shown[0]["reason"]
     agent.code = 0
     assert firmware.campaign(store.context, wanted, True, None, True) == 1

@@ -330,7 +330,7 @@ def test_an_errand_is_a_call(store: inventory.Store, apart: Host) -> None:
             exception.Overtaken(subject="h1", sequence=7, latest=8),
             exception.Overtaken,
         ),
-        (LookupError("no such card"), LookupError),
+        (LookupError("no such card"), exception.AgentFailed),
         (ZeroDivisionError("oops"), exception.DriverError),
     ],
 )
