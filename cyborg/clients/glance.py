@@ -18,6 +18,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 import requests
 
+from cyborg.clients import answers
 from cyborg.clients import auth
 from cyborg.common import exception
 
@@ -31,6 +32,21 @@ PAUSE = 1
 
 T = TypeVar("T")
 
+# Shapes of answers. Of an image, what is read here and in bitstreams.
+_IMAGE = {
+    "id": str,
+    "size": int | None,
+    **dict.fromkeys(
+        (
+            *("name", "status", "visibility", "owner"),
+            *("checksum", "os_hash_algo", "os_hash_value"),
+        ),
+        str | None,
+    ),
+}
+_IMAGES = {"images": [_IMAGE], "next": str | None}
+_MEMBERS = {"members": [{"member_id": str, "status": str}]}
+
 
 def get_image(image_id: str, request_id: str | None = None) -> dict[str, Any]:
     """Return an image's record: id, status, size, os_hash_value, and so on.
@@ -41,7 +57,7 @@ def get_image(image_id: str, request_id: str | None = None) -> dict[str, Any]:
     :raises GlanceConnectionFailed: Glance does not answer
     """
     path = f"/v2/images/{parse.quote(image_id, safe='')}"
-    return _repeated(lambda: _ask_json(path, image_id, request_id))
+    return _repeated(lambda: _ask_json(path, image_id, request_id, _IMAGE))
 
 
 def find_images(
@@ -60,9 +76,13 @@ def find_images(
     what = ", ".join(f"{key}={value}" for key, value in properties.items())
     images: list[dict[str, Any]] = []
     next_path: str | None = path
+    seen = set()
     while next_path is not None:
+        if next_path in seen:
+            raise _failed("its pages go round in a circle")
+        seen.add(next_path)
         body = _repeated(
-            functools.partial(_ask_json, next_path, what, request_id)
+            functools.partial(_ask_json, next_path, what, request_id, _IMAGES)
         )
         images += body["images"]
         next_path = body.get("next")
@@ -80,7 +100,9 @@ def accepted_members(
     """
     path = f"/v2/images/{parse.quote(image_id, safe='')}/members"
     try:
-        body = _repeated(lambda: _ask_json(path, image_id, request_id))
+        body = _repeated(
+            lambda: _ask_json(path, image_id, request_id, _MEMBERS)
+        )
     except (exception.ImageNotFound, exception.ImageNotAuthorized):
         # It is shared with nobody, or with others.
         return frozenset()
@@ -169,13 +191,13 @@ def _repeated(call: Callable[[], T]) -> T:
 
 
 def _ask_json(
-    path: str, image_id: str, request_id: str | None
+    path: str, image_id: str, request_id: str | None, shape: answers.Shape
 ) -> dict[str, Any]:
     response = _ask(path, image_id, request_id)
     try:
-        return dict(response.json())
+        return dict(answers.read(response, shape))
     except ValueError as error:
-        raise _failed("its answer is not JSON") from error
+        raise _failed(f"its answer makes no sense, as {error}") from error
 
 
 def _ask(
@@ -189,24 +211,27 @@ def _ask(
     if stream:
         options = {"stream": True, "log": False}
     try:
-        # Some catalogs have the version in the endpoint, most do not.
-        endpoint = proxy.get_endpoint()
-        if endpoint is None:
-            raise _failed("the catalog has no endpoint of it")
-        response = proxy.get(
-            endpoint.rstrip("/").removesuffix("/v2") + path,
-            headers={
-                "Accept": "application/octet-stream" if stream else "*/*"
-            },
-            global_request_id=request_id,
-            **options,
-        )
+        with auth.asking():
+            # Some catalogs have the version in the endpoint, most do not.
+            endpoint = proxy.get_endpoint()
+            if endpoint is None:
+                raise _failed("the catalog has no endpoint of it")
+            response = proxy.get(
+                endpoint.rstrip("/").removesuffix("/v2") + path,
+                headers={
+                    "Accept": "application/octet-stream" if stream else "*/*"
+                },
+                global_request_id=request_id,
+                **options,
+            )
     except ks_exceptions.ClientException as error:
         raise _failed(auth.reason(error)) from error
     status = response.status_code
     if status == 200 or (stream and status == 204):
         return response
-    text = " ".join(response.text.split())[:200]
+    text = answers.text(response)[:200]
+    if stream:
+        response.close()
     if status == 404:
         raise exception.ImageNotFound(image=image_id)
     if status in (401, 403):

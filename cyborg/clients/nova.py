@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 from typing import cast
 from typing import TYPE_CHECKING
 from typing import TypeVar
@@ -11,6 +12,7 @@ from keystoneauth1 import exceptions as ks_exceptions
 from oslo_log import log as logging
 import requests
 
+from cyborg.clients import answers
 from cyborg.clients import auth
 from cyborg.common import exception
 
@@ -23,6 +25,10 @@ LOG = logging.getLogger(__name__)
 GROUP = "nova"
 
 T = TypeVar("T")
+
+# Shapes of answers.
+_EVENTS = {"events": [{"server_uuid": str, "tag": str | None, "code": int}]}
+_SERVERS = {"servers": [{"id": str}]}
 
 
 def send_events(events: Sequence[dict[str, str]]) -> dict[int, int]:
@@ -65,10 +71,13 @@ def _codes(
     nova: "sdk_compute.Proxy", events: Sequence[dict[str, str]]
 ) -> dict[tuple[str, str], int]:
     """Send events; return Nova's code for each, by server and tag."""
-    answers = nova.create_server_external_events(list(events))
+    answer = _read(
+        nova.post("/os-server-external-events", json={"events": list(events)}),
+        _EVENTS,
+    )
     return {
-        (answer.server_uuid, answer.tag): int(answer.code)
-        for answer in answers
+        (event["server_uuid"], event["tag"]): event["code"]
+        for event in answer["events"]
     }
 
 
@@ -86,7 +95,7 @@ def get_server(uuid: str) -> "sdk_server.Server":
         if _answer(error).status_code == 404:
             raise exception.ServerNotFound(uuid=uuid) from error
         raise _unavailable(_answer(error)) from error
-    if server.project_id is None:
+    if not isinstance(server.project_id, str):
         # The SDK takes whatever there is for a server.
         raise exception.NovaUnavailable(
             reason=f"its answer is not the server {uuid}"
@@ -113,9 +122,8 @@ def may_see_all() -> bool:
     """
     try:
         _called(
-            lambda nova: next(
-                iter(nova.servers(details=True, all_projects=True, limit=1)),
-                None,
+            lambda nova: _read(
+                nova.get("/servers/detail?all_tenants=True&limit=1"), _SERVERS
             )
         )
     except requests.HTTPError as error:
@@ -144,15 +152,22 @@ def _called(call: Callable[["sdk_compute.Proxy"], T]) -> T:
     """
     nova = cast("sdk_compute.Proxy", auth.proxy(GROUP))
     try:
-        return call(nova)
-    except requests.HTTPError:
-        raise
+        with auth.asking():
+            return call(nova)
     except ks_exceptions.ClientException as error:
         raise exception.NovaUnavailable(reason=auth.reason(error)) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise exception.NovaUnavailable(
-            reason=f"its answer makes no sense: {auth.reason(error)}"
-        ) from error
+
+
+def _read(response: requests.Response, shape: answers.Shape) -> Any:
+    """Return what an answer has.
+
+    :raises requests.HTTPError: Nova refuses
+    :raises ValueError: it has another shape
+    """
+    from openstack import exceptions as sdk_exceptions
+
+    sdk_exceptions.raise_from_response(response)
+    return answers.read(response, shape)
 
 
 def _answer(error: requests.HTTPError) -> requests.Response:
@@ -161,5 +176,5 @@ def _answer(error: requests.HTTPError) -> requests.Response:
 
 
 def _unavailable(response: requests.Response) -> exception.NovaUnavailable:
-    text = " ".join(response.text.split())[:200]
+    text = answers.text(response)[:200]
     return exception.NovaUnavailable(reason=f"{response.status_code} {text}")

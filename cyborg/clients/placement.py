@@ -19,6 +19,7 @@ import weakref
 from keystoneauth1 import exceptions as ks_exceptions
 import requests
 
+from cyborg.clients import answers
 from cyborg.clients import auth
 from cyborg.clients import breaker
 from cyborg.common import exception
@@ -49,6 +50,20 @@ _AWAY = (*_UNAVAILABLE, 502, 503, 504)
 _GENERATION = "resource_provider_generation"
 
 Inventories = dict[str, dict[str, Any]]
+
+# Shapes of answers.
+_PROVIDER = {
+    "uuid": str,
+    "name": str,
+    "generation": int,
+    "parent_provider_uuid": str | None,
+    "root_provider_uuid": str | None,
+}
+_PROVIDERS = {"resource_providers": [_PROVIDER]}
+_GENERATED = {_GENERATION: int}
+_TRAITS = {"traits": [str]}
+_ALLOCATIONS = {"allocations": {str: {"resources": {str: int}}}}
+_VERSIONS = {"versions": [{"min_version": str, "max_version": str}]}
 
 
 @dataclasses.dataclass
@@ -125,16 +140,16 @@ class Client:
     def version_range(self) -> tuple[str, str]:
         """Return the lowest and the highest microversion there is."""
         response = self._ask("GET", "/")
-        return (
-            _read(response, "versions", 0, "min_version"),
-            _read(response, "versions", 0, "max_version"),
-        )
+        versions = _read(response, _VERSIONS)["versions"]
+        if not versions:
+            raise _senseless(response, "it has no versions")
+        return versions[0]["min_version"], versions[0]["max_version"]
 
     def find_provider(self, name: str) -> dict[str, Any] | None:
         """Return the provider of a name."""
         query = parse.urlencode({"name": name})
         response = self._ask("GET", f"/resource_providers?{query}")
-        providers = _read(response, "resource_providers")
+        providers = _read(response, _PROVIDERS)["resource_providers"]
         return providers[0] if providers else None
 
     def get_provider(self, uuid: str) -> dict[str, Any] | None:
@@ -142,7 +157,10 @@ class Client:
         response = self._ask(
             "GET", f"/resource_providers/{_quote(uuid)}", accept=(200, 404)
         )
-        return _read(response) if response.status_code == 200 else None
+        if response.status_code == 404:
+            return None
+        record: dict[str, Any] = _read(response, _PROVIDER)
+        return record
 
     def get_tree(self, uuid: str) -> list[dict[str, Any]]:
         """Return every provider of the tree that ``uuid`` is part of.
@@ -151,9 +169,8 @@ class Client:
         root_provider_uuid. Empty if there is no such provider.
         """
         path = f"/resource_providers?in_tree={_quote(uuid)}"
-        tree: list[dict[str, Any]] = _read(
-            self._ask("GET", path), "resource_providers"
-        )
+        answer = _read(self._ask("GET", path), _PROVIDERS)
+        tree: list[dict[str, Any]] = answer["resource_providers"]
         return tree
 
     def create_provider(
@@ -174,7 +191,7 @@ class Client:
             accept=(200, 201),
             what=f"creating provider {name}",
         )
-        record: dict[str, Any] = _read(response)
+        record: dict[str, Any] = _read(response, _PROVIDER)
         return record
 
     def update_provider(
@@ -191,7 +208,7 @@ class Client:
             what=f"moving provider {uuid}",
             microversion=REPARENT_MICROVERSION,
         )
-        record: dict[str, Any] = _read(response)
+        record: dict[str, Any] = _read(response, _PROVIDER)
         return record
 
     def delete_provider(self, uuid: str) -> bool:
@@ -218,7 +235,10 @@ class Client:
         )
         if response.status_code == 404:
             return None
-        return _read(response, _GENERATION), _read(response, "inventories")
+        answer = _read(
+            response, {**_GENERATED, "inventories": {str: {str: int | float}}}
+        )
+        return answer[_GENERATION], answer["inventories"]
 
     def get_usages(self, uuid: str) -> tuple[int, dict[str, int]] | None:
         """Return generation and what is allocated of each resource class.
@@ -232,7 +252,8 @@ class Client:
         )
         if response.status_code == 404:
             return None
-        return _read(response, _GENERATION), _read(response, "usages")
+        answer = _read(response, {**_GENERATED, "usages": {str: int}})
+        return answer[_GENERATION], answer["usages"]
 
     def put_inventories(
         self, uuid: str, generation: int, inventories: Inventories
@@ -253,7 +274,7 @@ class Client:
             what=f"writing inventories of provider {uuid}",
             stale=uuid,
         )
-        return int(_read(response, _GENERATION))
+        return int(_read(response, _GENERATED)[_GENERATION])
 
     def get_traits(self, uuid: str) -> tuple[int, set[str]] | None:
         """Return generation and traits, None without the provider."""
@@ -264,7 +285,8 @@ class Client:
         )
         if response.status_code == 404:
             return None
-        return _read(response, _GENERATION), set(_read(response, "traits"))
+        answer = _read(response, {**_GENERATED, **_TRAITS})
+        return answer[_GENERATION], set(answer["traits"])
 
     def put_traits(
         self, uuid: str, generation: int, traits: Collection[str]
@@ -284,7 +306,7 @@ class Client:
             what=f"writing traits of provider {uuid}",
             stale=uuid,
         )
-        return int(_read(response, _GENERATION))
+        return int(_read(response, _GENERATED)[_GENERATION])
 
     # -- names
 
@@ -295,7 +317,7 @@ class Client:
         for chunk in _chunks(unknown):
             query = parse.urlencode({"name": "in:" + ",".join(chunk)})
             response = self._ask("GET", f"/traits?{query}")
-            there = set(_read(response, "traits"))
+            there = set(_read(response, _TRAITS)["traits"])
             for name in sorted(set(chunk) - there):
                 if self._ensure(f"/traits/{_quote(name)}"):
                     there.add(name)
@@ -312,7 +334,7 @@ class Client:
                 {"name": "in:" + ",".join(chunk), "associated": "true"}
             )
             response = self._ask("GET", f"/traits?{query}")
-            found |= set(_read(response, "traits"))
+            found |= set(_read(response, _TRAITS)["traits"])
         return found
 
     def existing_classes(self, names: Collection[str]) -> set[str]:
@@ -353,7 +375,8 @@ class Client:
         )
         if response.status_code == 404:
             return {}
-        allocations: dict[str, Any] = _read(response, "allocations")
+        answer = _read(response, _ALLOCATIONS)
+        allocations: dict[str, Any] = answer["allocations"]
         return allocations
 
     def consumer_allocations(self, uuid: str) -> dict[str, Any]:
@@ -362,7 +385,8 @@ class Client:
         Empty if Placement knows of no such consumer.
         """
         response = self._ask("GET", f"/allocations/{_quote(uuid)}")
-        allocations: dict[str, Any] = _read(response, "allocations")
+        answer = _read(response, _ALLOCATIONS)
+        allocations: dict[str, Any] = answer["allocations"]
         return allocations
 
     # -- HTTP
@@ -386,14 +410,15 @@ class Client:
         if refusal is not None:
             raise exception.PlacementUnavailable(reason=refusal)
         try:
-            response = proxy.request(
-                path,
-                method,
-                json=body,
-                global_request_id=self._request_id,
-                microversion=microversion,
-                microversion_service_type=GROUP,
-            )
+            with auth.asking():
+                response = proxy.request(
+                    path,
+                    method,
+                    json=body,
+                    global_request_id=self._request_id,
+                    microversion=microversion,
+                    microversion_service_type=GROUP,
+                )
         except ks_exceptions.ClientException as error:
             reason = auth.reason(error)
             guard.failed(reason)
@@ -433,31 +458,36 @@ def _chunks(names: list[str]) -> Iterator[list[str]]:
         yield names[start : start + _NAMES_PER_QUERY]
 
 
-def _read(response: requests.Response, *path: str | int) -> Any:
-    """Return what an answer has at ``path``.
+def _read(response: requests.Response, shape: answers.Shape) -> Any:
+    """Return what an answer has.
 
-    :raises PlacementError: nothing; it is a page, or another service answers
+    :raises PlacementError: it is a page, or another service answers
     """
     try:
-        value = response.json()
-        for name in path:
-            value = value[name]
-        return value
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise exception.PlacementError(
-            operation=f"{response.request.method} {response.url}",
-            status=response.status_code,
-            reason=_detail(response),
-            error_code=None,
-        ) from error
+        return answers.read(response, shape)
+    except ValueError as error:
+        raise _senseless(response, str(error)) from error
+
+
+def _senseless(
+    response: requests.Response, why: str
+) -> exception.PlacementError:
+    return exception.PlacementError(
+        operation=f"{response.request.method} {response.url}",
+        status=response.status_code,
+        reason=f"{why}: {answers.text(response)}",
+        error_code=None,
+    )
 
 
 def _error(response: requests.Response) -> dict[str, Any]:
+    shape = {"errors": [{"code": str | None, "detail": str | None}]}
     try:
-        return dict(response.json()["errors"][0])
-    except (ValueError, KeyError, IndexError, TypeError):
+        errors: list[dict[str, Any]] = answers.read(response, shape)["errors"]
+    except ValueError:
         # A proxy's page, not Placement's.
         return {}
+    return errors[0] if errors else {}
 
 
 def _code(response: requests.Response) -> str | None:
@@ -465,5 +495,5 @@ def _code(response: requests.Response) -> str | None:
 
 
 def _detail(response: requests.Response) -> str:
-    text = _error(response).get("detail") or response.text
-    return " ".join(str(text).split())[:500]
+    text = _error(response).get("detail")
+    return " ".join(text.split())[:500] if text else answers.text(response)

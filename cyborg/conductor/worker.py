@@ -15,6 +15,35 @@ LOG = logging.getLogger(__name__)
 _QUIET = 60.0
 
 
+class Complaints:
+    """Logs why work that is repeated failed.
+
+    Of a database or a peer that is away, one line a minute; of anything else
+    a traceback each time.
+    """
+
+    def __init__(self) -> None:
+        self._said_at: dict[type[Exception], float] = {}
+        self._lock = threading.Lock()
+
+    def log(self, what: str, error: Exception) -> None:
+        reason = database.refusal(error)
+        if isinstance(error, exception.ServiceUnavailable):
+            reason = error.faultstring
+        if reason is None:
+            LOG.error("%s failed and will go on", what, exc_info=error)
+        elif self._is_due(type(error)):
+            LOG.error("%s waits: %s", what, reason)
+
+    def _is_due(self, kind: type[Exception]) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._said_at.get(kind, float("-inf")) < _QUIET:
+                return False
+            self._said_at[kind] = now
+            return True
+
+
 class Worker:
     """Calls ``work`` until it has nothing left, then waits.
 
@@ -38,7 +67,7 @@ class Worker:
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._complained_at = float("-inf")
+        self._complaints = Complaints()
 
     def start(self) -> None:
         self._thread = threading.Thread(
@@ -56,16 +85,6 @@ class Worker:
         if self._thread is not None:
             self._thread.join()
 
-    def _complain(self, error: Exception) -> None:
-        reason = database.refusal(error)
-        if isinstance(error, exception.ServiceUnavailable):
-            reason = error.faultstring
-        if reason is None:
-            LOG.error("%s failed and will go on", self._name, exc_info=error)
-        elif time.monotonic() - self._complained_at >= _QUIET:
-            self._complained_at = time.monotonic()
-            LOG.error("%s waits: %s", self._name, reason)
-
     def _run(self) -> None:
         while not self._ended.is_set():
             self._woken.clear()
@@ -73,7 +92,7 @@ class Worker:
                 more = self._work()
             except Exception as error:
                 # The next round finds the same work: it is in the database.
-                self._complain(error)
+                self._complaints.log(self._name, error)
                 more = False
             if not more and self._woken.wait(self._interval):
                 self._ended.wait(self._gather)

@@ -67,6 +67,7 @@ class JobRunner:
     ) -> None:
         self._agent = agent
         self._on_done = on_done
+        self._complaints = worker.Complaints()
         self._owner = uuidutils.generate_uuid()
         # {uuid: whether it takes an instant}
         self._running: dict[str, bool] = {}
@@ -178,7 +179,7 @@ class JobRunner:
         except steps.TryLater as error:
             self._postpone(context, job, error.delay, str(error))
         except Exception as error:
-            LOG.exception("Job %s (%s) will be repeated", job.uuid, job.kind)
+            self._complaints.log(f"Job {job.uuid} ({job.kind})", error)
             self._postpone(context, job, None, str(error))
         finally:
             with self._lock:
@@ -198,6 +199,6 @@ class JobRunner:
         try:
             job_db.postpone(context, job.uuid, self._owner, delay, error)
             faults.point("job-postponed")
-        except Exception:
+        except Exception as failure:
             # The database is away: the lease runs out and does the same.
-            LOG.exception("Job %s waits for its lease to end", job.uuid)
+            self._complaints.log(f"Job {job.uuid} ({job.kind})", failure)

@@ -29,11 +29,17 @@ class Peer:
 
     :ivar answers: status and body of each answer to come; a body is JSON, or
         bytes as they are; a status of 0 closes the connection instead
+    :ivar content_type: what answers are said to be
+    :ivar location: where an answer says that its asker has to go
+    :ivar token: the token that an answer gives its asker
     :ivar requests: what came
     """
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []
+        self.content_type = "application/json"
+        self.location: str | None = None
+        self.token: str | None = None
         self.requests: list[Request] = []
         self._server = server.ThreadingHTTPServer(
             ("127.0.0.1", 0), _handler(self)
@@ -79,8 +85,14 @@ def _handler(peer: Peer) -> type[server.BaseHTTPRequestHandler]:
                 else json.dumps(answer).encode()
             )
             self.send_response(status)
+            for name, value in (
+                ("Location", peer.location),
+                ("X-Subject-Token", peer.token),
+            ):
+                if value is not None:
+                    self.send_header(name, value)
             if status != 204:
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", peer.content_type)
                 self.send_header("Content-Length", str(declared or len(data)))
             self.end_headers()
             if status != 204:

@@ -173,9 +173,10 @@ def test_what_is_not_there(
 def test_requests_are_as_placement_wants_them(
     peer: conftest.Peer, client: placement.Client
 ) -> None:
-    peer.answer(200, {"uuid": UUID})
-    client.create_provider(UUID, "cn1_a", PARENT)
-    peer.answer(200, {"uuid": UUID})
+    record = {"uuid": UUID, "name": "cn1_a", "generation": 0}
+    peer.answer(200, record)
+    assert client.create_provider(UUID, "cn1_a", PARENT) == record
+    peer.answer(200, record)
     client.update_provider(UUID, "cn1_a", PARENT)
     peer.answer(200, {"resource_provider_generation": 3})
     assert client.put_traits(UUID, 2, {"B", "A"}) == 3
