@@ -351,7 +351,7 @@ class PlacementConflict(Conflict):
     template = _("Placement refused %(operation)s: %(reason)s")
 
 
-class PlacementError(CyborgException):
+class PlacementError(ServiceUnavailable):
     template = _(
         "Placement answered %(operation)s with %(status)s: %(reason)s"
     )
