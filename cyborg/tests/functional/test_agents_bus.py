@@ -4,6 +4,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import os
 import pathlib
 import subprocess
 import threading
@@ -163,6 +164,10 @@ class Woken:
 
 @contextlib.contextmanager
 def serving(target: Any, endpoint: Any, on: rpc.Bus) -> Iterator[None]:
+    # Queues are named by the leader of the process group, who may have ended
+    # where tests run in the background.
+    if not pathlib.Path(f"/proc/{os.getpgrp()}").exists():
+        os.setpgid(0, 0)
     server = rpc.get_server(
         target, [endpoint], base.CyborgObjectSerializer(), on
     )

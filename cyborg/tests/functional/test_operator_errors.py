@@ -261,9 +261,10 @@ class _Commands:
     def add_subparsers(self, **_about: Any) -> "_Commands":
         return self
 
-    def add_argument(self, name: str, **_about: Any) -> None:
+    def add_argument(self, name: str, **about: Any) -> None:
         if not name.startswith("-"):
-            self.words.append("6f0bd3c1-9d2a-4a77-8f0e-0c7c0d7f6a11")
+            any_ = ["6f0bd3c1-9d2a-4a77-8f0e-0c7c0d7f6a11"]
+            self.words.append(about.get("choices", any_)[0])
 
     def set_defaults(self, **_defaults: Any) -> None:
         self.found.append(self.words)

@@ -18,6 +18,7 @@ from cyborg.conductor.placement import desired
 from cyborg.conductor.placement import sync
 from cyborg.conductor.requests import binding
 from cyborg.conductor.requests import sweeps
+from cyborg.conductor.work import releases
 from cyborg.conductor.work import steps
 from cyborg.db import host_sync as sync_db
 from cyborg.db import job as job_db
@@ -285,10 +286,10 @@ def test_binds_and_releases_are_in_its_history(
     instance = store.bind(arqs, rp_uuid)
     binding.unbind(store.context, arqs[:1], inventory.PROJECT)
     store.delete(arqs)
-    assert (
-        _told(store)
-        == [("bound", True, None)] * 3 + [("released", True, None)] * 3
-    )
+    assert _told(store) == [
+        *[("bound", True, None)] * 3,
+        *[("released", True, releases.UNCLEANED)] * 3,
+    ]
     rows = store.rows(models.DeviceEvent)[1:]
     assert {row.device_uuid for row in rows} == {_device(store).uuid}
     details = [json.loads(row.detail) for row in rows]
@@ -326,7 +327,7 @@ def test_work_on_the_host_is_in_its_history(store: inventory.Store) -> None:
         steps.do(store.context, job, _Agent())
     assert _told(store) == [
         ("failed", True, "no more room"),
-        ("released", True, None),
+        ("released", True, releases.UNCLEANED),
     ]
 
 
@@ -334,7 +335,7 @@ def test_an_operator_disables_and_enables(
     store: inventory.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.report(inventory.device())
-    monkeypatch.setattr(sync, "sync_host", lambda *args: {})
+    monkeypatch.setattr(sync, "sync_host", lambda *args, **how: {})
     uuid_ = _device(store).uuid
     devices.set_status(store.context, uuid_, "maintaining", "a fan")
     assert (_device(store).status_reason, _reserved(store)) == ("a fan", [16])

@@ -102,10 +102,16 @@ def test_all_of_it_is_freed(
     for instance in gone:
         instance.state = "deleted"
     assert all(_bound(cloud, instance) for instance in alive)
-    (in_use,) = site.query(
-        "SELECT COUNT(*) n FROM attach_handles WHERE in_use = 1"
+    # What has to be cleaned first is in use until then.
+    process.wait_until(
+        lambda: (
+            site.query(
+                "SELECT COUNT(*) n FROM attach_handles WHERE in_use = 1"
+            )[0].n
+            == len(kept)
+        ),
+        "their handles free",
     )
-    assert in_use.n == len(kept)
     for instance in alive:
         site.placement.deallocate(instance.uuid)
     site.nova.servers.clear()
